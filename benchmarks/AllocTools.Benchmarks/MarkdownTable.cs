@@ -2,11 +2,11 @@ using Spectre.Console;
 
 namespace AllocTools.Benchmarks;
 
-/// <summary>The tables that are printed, in a form that documents take.</summary>
+/// <summary>Creates the printed tables in a form that can be copied into documents.</summary>
 internal static class MarkdownTable
 {
-    /// <summary>A table without rows, whose columns are never broken.</summary>
-    /// <param name="columns">Their heads.</param>
+    /// <summary>Creates a table without rows, whose columns are never broken.</summary>
+    /// <param name="columns">The heads of the columns.</param>
     public static Table Of(params ReadOnlySpan<string> columns)
     {
         Table table = new() { Expand = false };

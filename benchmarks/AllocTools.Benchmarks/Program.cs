@@ -5,7 +5,9 @@ using AllocTools.Benchmarks.Frameworks;
 using AllocTools.Benchmarks.Pairs;
 using BenchmarkDotNet.Running;
 
-// eng/bench runs the comparisons by pairs, with --fabric PROVIDER NODE only those of registrations on that fabric; with --spin it shows what SpinTime costs, with --idle what idle endpoints do; with options of BenchmarkDotNet, such as --filter '*', its benchmarks run.
+// eng/bench runs the comparisons by pairs; --fabric PROVIDER NODE runs only those of registrations on that fabric.
+// --spin shows the cost of SpinTime, and --idle that of idle endpoints. With options of BenchmarkDotNet, such as
+// --filter '*', its benchmarks run.
 if (args is [EndpointWorkload.Argument, .. string[] loop])
 {
     LoopArguments arguments = LoopArguments.Parse(loop);

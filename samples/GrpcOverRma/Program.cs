@@ -1,4 +1,5 @@
-// A gRPC service in one process and its client in another one, over a fabric and over sockets. Neither knows what carries it but for one line each.
+// Compares a gRPC service in one process, and its client in another, over a fabric and over sockets. Apart from one
+// line on each side, neither depends on the transport.
 //   GrpcOverRma [--provider shm|tcp;ofi_rxm|…] [--mib 1024]
 using System.Diagnostics;
 using System.Globalization;
@@ -27,7 +28,7 @@ try
 }
 catch (Exception e) when (e is OperationCanceledException or RpcException { StatusCode: StatusCode.Cancelled })
 {
-    // Other processes end with their inputs.
+    // The other process ends when its input is closed.
     Console.Error.WriteLine("Stopped.");
     return 130;
 }
@@ -52,7 +53,7 @@ async Task<int> ServeAsync(string[] arguments)
     app.MapGrpcService<TransferService>();
     await app.StartAsync();
     Console.WriteLine(string.Join(' ', app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses));
-    // Until the client closes this process's input, or has gone.
+    // Wait until the client closes this process's input, or has exited.
     await Console.In.ReadToEndAsync();
     await app.StopAsync();
     return 0;
@@ -64,7 +65,7 @@ async Task<int> CompareAsync(string[] arguments)
     string[]? urls = (await server.StandardOutput.ReadLineAsync())?.Split(' ');
     if (urls is null)
     {
-        // It has said why.
+        // The server has already reported the reason.
         await server.WaitForExitAsync();
         return server.ExitCode;
     }
@@ -133,7 +134,7 @@ static async Task<(double Speed, bool IsWhole)> UploadAsync(Transfer.TransferCli
     return (chunks * (double)ChunkLength / (1 << 30) / clock.Elapsed.TotalSeconds, receipt.Chunks == chunks);
 }
 
-/// <summary>The service.</summary>
+/// <summary>The gRPC service of the sample.</summary>
 internal sealed class TransferService : Transfer.TransferBase
 {
     public override Task<Chunk> Ping(Chunk request, ServerCallContext context) => Task.FromResult(request);
@@ -154,7 +155,7 @@ internal sealed class TransferService : Transfer.TransferBase
         return new Chunk { Data = UnsafeByteOperations.UnsafeWrap(data) };
     }
 
-    /// <summary>How many chunks are what was sent.</summary>
+    /// <summary>Returns how many chunks arrived as they were sent.</summary>
     public static async Task<long> CountWholeAsync(IAsyncStreamReader<Chunk> chunks)
     {
         Chunk? expected = null;

@@ -1,4 +1,5 @@
-// An Orleans cluster of two silos, each a process, and a client: silo to silo and client to gateway over a fabric, by one line in each.
+// Runs an Orleans cluster of two silos, each in its own process, and a client. Silos connect to each other, and the
+// client to the gateways, over a fabric, with one line in each.
 using System.Diagnostics;
 using System.Globalization;
 using System.Net;
@@ -27,7 +28,7 @@ try
 }
 catch (OperationCanceledException)
 {
-    Console.Error.WriteLine("Stopped."); // The silos end with their inputs.
+    Console.Error.WriteLine("Stopped."); // The silos end when their inputs are closed.
     return 130;
 }
 catch (UsageException e)
@@ -53,7 +54,7 @@ async Task<int> RunSiloAsync(int port, int gateway, int primary, string[] argume
     using IHost host = builder.Build();
     await host.StartAsync();
     Console.WriteLine("ready");
-    // Until the client closes this process's input, or has gone.
+    // Wait until the client closes this process's input, or has exited.
     await Console.In.ReadToEndAsync();
     await host.StopAsync();
     return 0;
@@ -69,7 +70,7 @@ async Task<int> RunClientAsync(string[] arguments)
         silos.Add(Process.Start(new ProcessStartInfo(Environment.ProcessPath!, silo) { RedirectStandardInput = true, RedirectStandardOutput = true })!);
         if (await silos[i].StandardOutput.ReadLineAsync() == "ready")
             continue;
-        // It has said why.
+        // The silo has already reported the reason.
         silos.ForEach(static s => s.StandardInput.Close());
         await silos[i].WaitForExitAsync();
         return Math.Max(1, silos[i].ExitCode);
@@ -88,7 +89,7 @@ async Task<int> RunClientAsync(string[] arguments)
     int count = builder.Configuration.GetValue<int>("Grains");
     int calls = builder.Configuration.GetValue<int>("Calls");
     IGrainFactory grains = host.Services.GetRequiredService<IGrainFactory>();
-    // The first calls find or make the grains.
+    // The first calls find or create the grains.
     await Task.WhenAll(Enumerable.Range(0, count).Select(i => grains.GetGrain<IWalker>(i).WalkAsync(Math.Min(calls, count), count))).WaitAsync(stopping);
     Tally[] tallies = await Task.WhenAll(Enumerable.Range(0, count).Select(i => grains.GetGrain<IWalker>(i).WalkAsync(calls, count))).WaitAsync(stopping);
     Console.WriteLine($"{count} grains in two silos; each called {calls} others, one after the other, over {(isOverSockets ? "sockets" : builder.Configuration["AllocTools:Provider:Provider"])}");
@@ -102,7 +103,7 @@ async Task<int> RunClientAsync(string[] arguments)
     bool isRight = across > 0 && tallies.Sum(static t => t.Inside) + across == count * calls;
     Console.WriteLine(isRight ? $"{across} calls went from process to process and came back." : "No call went from silo to silo, or some did not come back.");
     await host.StopAsync();
-    // The primary silo has the table of members, so it ends last.
+    // The primary silo has the table of members, so it is stopped last.
     foreach (Process silo in Enumerable.Reverse(silos))
     {
         silo.StandardInput.Close();
@@ -120,14 +121,15 @@ HostApplicationBuilder NewBuilder(string[] arguments)
 
 static int Number(string text) => int.Parse(text, CultureInfo.InvariantCulture);
 
-// A silo can't have the system pick its ports; these are free, and none that the system gives out by itself.
+// A silo can't let the system choose its ports, so this finds free ports that are not ephemeral ones.
 static int[] FreePorts(int count)
 {
     var ports = new HashSet<int>();
     while (ports.Count < count)
     {
         using var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
-        // Below the usual range of ephemeral ports, so that no other connection has taken it when the silo listens.
+        // The range is below the usual ephemeral ports, so that no other connection takes the port before the silo
+        // listens.
         int port = Random.Shared.Next(10_000, 32_000);
         try
         {
@@ -136,7 +138,7 @@ static int[] FreePorts(int count)
         }
         catch (SocketException e) when (e.SocketErrorCode is SocketError.AddressAlreadyInUse or SocketError.AccessDenied)
         {
-            // The next one.
+            // The port is in use, so the next one is tried.
         }
     }
     return [.. ports];
@@ -148,12 +150,12 @@ internal interface IWalker : IGrainWithIntegerKey
     /// <summary>Calls others, one after the other.</summary>
     Task<Tally> WalkAsync(int calls, int grains);
 
-    /// <summary>The process that it is in.</summary>
+    /// <summary>Returns the id of the process in which the grain runs.</summary>
     [Orleans.Concurrency.AlwaysInterleave]
     Task<int> WhereAsync();
 }
 
-/// <summary>What a grain has seen.</summary>
+/// <summary>The calls that a grain has made.</summary>
 [GenerateSerializer]
 internal sealed record Tally([property: Id(0)] int Process, [property: Id(1)] int Inside, [property: Id(2)] int Across, [property: Id(3)] TimeSpan AcrossTime);
 

@@ -8,7 +8,8 @@ using AllocTools.Regions;
 
 namespace PoolDrill;
 
-/// <summary>Does to the pools what its standard input says, one line a command, so that dashboards and alerts can be tried out.</summary>
+/// <summary>Executes the commands on its standard input, one per line, against the pools, so that dashboards and
+/// alerts can be tried out.</summary>
 /// <remarks>Each command ends in a line that begins with <c>done</c>; the end of the input ends the job.</remarks>
 internal sealed class Drill(IRmaMemoryPool pool, [FromKeyedServices(Drill.LockedPool)] IRmaMemoryPool locked, IRmaEndpoint endpoint, RmaRegistrationCache cache, IConfiguration configuration)
 {
@@ -68,7 +69,7 @@ internal sealed class Drill(IRmaMemoryPool pool, [FromKeyedServices(Drill.Locked
             await action();
         if (command == "release")
             await ReleaseAsync();
-        // What the pool does by a timer, and the collector by its finalizers, has no other sign of its end.
+        // The pool's timer and the garbage collector's finalizers give no other indication that they have run.
         using var timer = new PeriodicTimer(TimeSpan.FromMilliseconds(20));
         while ((command == "leak" && pool.GetStatistics().Leaks < before.Leaks + count) || (command == "trim" && pool.GetStatistics().Trims <= before.Trims))
         {
@@ -106,7 +107,7 @@ internal sealed class Drill(IRmaMemoryPool pool, [FromKeyedServices(Drill.Locked
         _silent = null;
     }
 
-    /// <summary>As an edit of appsettings.json does.</summary>
+    /// <summary>Changes the configuration, like an edit of appsettings.json.</summary>
     private void Configure(string drainTimeout)
     {
         configuration["AllocTools:DrainTimeout"] = drainTimeout;
@@ -153,7 +154,7 @@ internal sealed class Drill(IRmaMemoryPool pool, [FromKeyedServices(Drill.Locked
         throw new InvalidOperationException(otherwise);
     }
 
-    /// <summary>Takes all that the cap leaves: the request after it is refused.</summary>
+    /// <summary>Rents everything that the cap allows, so that the next request is refused.</summary>
     private void Reject()
     {
         var taken = new Stack<RmaBuffer>();
@@ -163,7 +164,8 @@ internal sealed class Drill(IRmaMemoryPool pool, [FromKeyedServices(Drill.Locked
             buffer.Dispose();
     }
 
-    /// <summary>Registers memory that is mapped and has no pages, since the file behind it was cut short: locking it fails as locking too much does, with ENOMEM.</summary>
+    /// <summary>Registers memory that is mapped but has no pages, because the file behind it was truncated. Locking it
+    /// fails with ENOMEM, as locking too much memory does.</summary>
     private void FailToRegister()
     {
         const int Length = 4096;
@@ -183,7 +185,8 @@ internal sealed class Drill(IRmaMemoryPool pool, [FromKeyedServices(Drill.Locked
         throw new InvalidOperationException("Registering memory that has no pages succeeded.");
     }
 
-    /// <summary>A peer that is connected and hangs: its endpoint makes progress only while it is polled, and nothing polls it.</summary>
+    /// <summary>A connected peer that hangs: its endpoint makes progress only while it is polled, and nothing polls
+    /// it.</summary>
     private sealed class SilentPeer(Stack<IDisposable> opened, RemoteRegion remote, IRmaMemoryPool pool, IRmaEndpoint endpoint) : IDisposable
     {
         private const int Length = 200_000;
@@ -199,7 +202,7 @@ internal sealed class Drill(IRmaMemoryPool pool, [FromKeyedServices(Drill.Locked
             RmaExposure exposure = Opened(target.Expose(RmaAccess.RemoteWrite));
             IRmaEndpoint listener = Opened(context.OpenEndpoint());
             RemoteRegion remote = Opened(endpoint.Import(endpoint.InsertPeer(listener.Address.Span), exposure.Remote));
-            // The connection is made while it is polled.
+            // The connection is established while the endpoint is polled.
             using RmaBuffer first = pool.Rent(Length);
             Task writing = endpoint.WriteAsync(first, remote, cancellationToken: cancellationToken).AsTask();
             while (!writing.IsCompleted)
@@ -224,7 +227,7 @@ internal sealed class Drill(IRmaMemoryPool pool, [FromKeyedServices(Drill.Locked
             await FailsAsync<RmaTimeoutException>(endpoint.WriteAsync(buffer, remote, TimeSpan.FromMilliseconds(100), cancellationToken).AsTask(), "A peer that hangs has confirmed a write.");
         }
 
-        /// <summary>Ends the connection, and with it what is outstanding.</summary>
+        /// <summary>Ends the connection, and with it the outstanding operations.</summary>
         public void Dispose()
         {
             while (opened.TryPop(out IDisposable? last))

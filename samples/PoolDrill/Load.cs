@@ -5,7 +5,7 @@ namespace PoolDrill;
 /// <summary>Keeps the pool busy until it is stopped, so that dashboards have something to show.</summary>
 internal sealed class Load(IRmaMemoryPool pool, IRmaEndpoint endpoint)
 {
-    /// <exception cref="OperationCanceledException">It was stopped.</exception>
+    /// <exception cref="OperationCanceledException">The load was stopped.</exception>
     public async Task RunAsync(CancellationToken cancellationToken)
     {
         Console.Error.WriteLine("Keeping the pool busy until this is stopped.");
@@ -17,7 +17,7 @@ internal sealed class Load(IRmaMemoryPool pool, IRmaEndpoint endpoint)
         {
             for (int i = random.Next(1, 20); i > 0; i--)
                 await WriteAsync(pool, endpoint, self, random.Next(1, largest), cancellationToken);
-            // Now and then something that no class serves: a registration of its own.
+            // Occasionally, a request exceeds all classes and gets its own registration.
             if (random.Next(10) == 0)
                 (await pool.RentAsync(largest + random.Next(1, largest), cancellationToken)).Dispose();
         }

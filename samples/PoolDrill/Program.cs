@@ -3,7 +3,8 @@ using AllocTools.Libfabric;
 using Microsoft.Extensions.Options;
 using PoolDrill;
 
-// Gives dashboards and alerts something to show: keeps a pool busy, or does to it what the standard input says. --help lists the switches.
+// Gives dashboards and alerts something to show: it keeps a pool busy, or executes commands from the standard input.
+// --help lists the switches.
 Switch[] switches =
 [
     new("--drill", "PoolDrill:Drill", "", "run commands from the standard input, one per line, instead of a steady load"),
@@ -19,7 +20,7 @@ try
     if (line.Parse(args) is not { } settings)
         return 0;
     HostApplicationBuilder builder = CommandLine.CreateBuilder(settings);
-    // For what a drill sets: of all sources, this one alone keeps it when the others are read again.
+    // This source is for the changes of a drill: it is the only one that keeps them when the others are reloaded.
     builder.Configuration.AddInMemoryCollection();
     builder.Services.AddRmaMemoryPool<LibfabricProvider>(builder.Configuration.GetSection("AllocTools")).RequireSection();
     builder.Services.AddRmaMemoryPool<HostProvider>(Drill.LockedPool, builder.Configuration.GetSection("Locked")).RequireSection();
@@ -39,7 +40,7 @@ try
     }
     catch (OperationCanceledException) when (stopping.IsCancellationRequested)
     {
-        // It goes on until it is stopped.
+        // The program runs until it is stopped, so this is its normal end.
     }
     await host.StopAsync(CancellationToken.None);
     return 0;

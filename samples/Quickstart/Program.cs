@@ -15,7 +15,7 @@ try
 }
 catch (Exception e) when (e is OptionsValidationException or RmaPoolStartException or InvalidDataException)
 {
-    // What can't be used, where it stands, and what to do.
+    // Each message names the invalid value, its path, and what to do.
     Console.Error.WriteLine(e switch
     {
         OptionsValidationException invalid => string.Join('\n', invalid.Failures),
@@ -29,7 +29,7 @@ internal sealed class Worker(IRmaMemoryPool pool, IRmaEndpoint endpoint, IHostAp
 {
     protected override async Task ExecuteAsync(CancellationToken stopping)
     {
-        // The owner of the memory exposes it, and tells the peer two things by any means.
+        // The owner of the memory exposes it, and sends the peer its address and the description of the memory by any means.
         using RmaBuffer target = pool.Rent(1 << 20);
         using RmaExposure exposure = target.Expose(RmaAccess.RemoteWrite);
         byte[] address = endpoint.Address.ToArray();

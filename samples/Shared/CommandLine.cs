@@ -3,10 +3,11 @@ using System.Globalization;
 
 namespace Samples;
 
-/// <summary>A switch or an option can't be used.</summary>
+/// <summary>A switch or an option is invalid.</summary>
 internal sealed class UsageException(string message) : Exception(message);
 
-/// <summary>A short name of a setting, which has its path in the configuration. One that takes nothing sets it to the value that is given here.</summary>
+/// <summary>A short name for a setting with a path in the configuration. A switch without a value sets it to
+/// <c>Set</c>.</summary>
 internal sealed record Switch(string Name, string Key, string Takes, string Help, string Set = "true", bool IsCount = false)
 {
     private const int Most = 1 << 20;
@@ -17,12 +18,14 @@ internal sealed record Switch(string Name, string Key, string Takes, string Help
         : throw new UsageException(string.Create(CultureInfo.InvariantCulture, $"{Name} is '{value}'; it must be a number between 1 and {Most:N0}."));
 }
 
-/// <summary>The arguments of a sample: switches, and any other setting of its sections by its path, <c>--Section:Key=value</c>; they go over appsettings.json.</summary>
-/// <remarks>A switch that is unknown is refused, which the configuration system would not do: a typing error has no silent effect.</remarks>
+/// <summary>The arguments of a sample: switches, and any other setting of its sections by its path,
+/// <c>--Section:Key=value</c>. They override appsettings.json.</summary>
+/// <remarks>Unknown switches are refused, unlike by the configuration system, so that a typing error has an effect
+/// that is noticed.</remarks>
 internal sealed class CommandLine(string description, Switch[] switches, params string[] sections)
 {
     /// <summary>Writes each argument as <c>--Section:Key=value</c>.</summary>
-    /// <returns>The arguments; null where help was asked for, which has been shown.</returns>
+    /// <returns>The arguments; null if help was requested, which has been shown.</returns>
     /// <exception cref="UsageException">A switch is unknown, or has no value.</exception>
     public string[]? Parse(string[] arguments)
     {
@@ -36,7 +39,8 @@ internal sealed class CommandLine(string description, Switch[] switches, params 
             throw new UsageException(error.Message);
         if (parsed.Action is not null)
         {
-            // The usage of a command that leaves other arguments alone has a line about them, with brackets that don't fit; the description has it already.
+            // The usage text of a command that accepts unmatched arguments has a line about them, in brackets that
+            // don't fit. The description covers them already.
             root.TreatUnmatchedTokensAsErrors = true;
             parsed.Invoke();
             return null;
@@ -64,13 +68,15 @@ internal sealed class CommandLine(string description, Switch[] switches, params 
         return [.. settings];
     }
 
-    /// <summary>Begins a host of these arguments over appsettings.json, which stands beside the program.</summary>
+    /// <summary>Creates a host builder with these arguments over the appsettings.json that is beside the
+    /// program.</summary>
     public static HostApplicationBuilder CreateBuilder(string[] arguments)
     {
-        // Nothing is reloaded when the file changes; watching it would only use up one of the user's few inotify instances.
+        // Nothing is reloaded when the file changes; watching it would only use one of the user's few inotify
+        // instances.
         var settings = new HostApplicationBuilderSettings { Args = ["--hostBuilder:reloadConfigOnChange=false", .. arguments], ContentRootPath = AppContext.BaseDirectory };
         HostApplicationBuilder builder = Host.CreateApplicationBuilder(settings);
-        // The standard output is for results.
+        // The standard output is reserved for results.
         builder.Logging.AddConsole(console => console.LogToStandardErrorThreshold = LogLevel.Trace);
         return builder;
     }

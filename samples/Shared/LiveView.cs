@@ -2,14 +2,15 @@ using Spectre.Console;
 
 namespace Samples;
 
-/// <summary>Shows the pool on the terminal, again each second until the host stops: one row a size class, with a bar of what of the cap is rented and idle.</summary>
+/// <summary>Shows the pool on the terminal, and updates it each second until the host stops. Each size class has a
+/// row, with a bar of the shares of the cap that are rented and idle.</summary>
 internal sealed class LiveView(IRmaMemoryPool pool) : BackgroundService
 {
-    /// <summary>What a row takes beside the bar; with the shortest bar it goes into 80 columns.</summary>
+    /// <summary>The width of a row without its bar; with the shortest bar, a row fits into 80 columns.</summary>
     private const int OtherWidth = 66, ShortestBar = 12, LongestBar = 48;
 
     protected override Task ExecuteAsync(CancellationToken stoppingToken) =>
-        // Where this is no terminal each look is a table of its own.
+        // Without a terminal, each update is a separate table.
         Console.IsOutputRedirected || !AnsiConsole.Profile.Capabilities.Ansi
             ? RefreshAsync(static look => AnsiConsole.Write(new Rows(look, Text.Empty)), stoppingToken)
             : AnsiConsole.Live(Look()).StartAsync(live => RefreshAsync(live.UpdateTarget, stoppingToken));
@@ -46,7 +47,7 @@ internal sealed class LiveView(IRmaMemoryPool pool) : BackgroundService
             table.AddRow(name, bar, Number(rented), Number(idle), Number(hits), Number(misses), ratio);
         }
 
-        // What is there is seen, however little it is.
+        // Anything more than zero is visible, however little it is.
         int Width(long bytes) => bytes <= 0 ? 0 : Math.Clamp((int)Math.Round((double)bytes / now.LimitBytes * length), 1, length);
         static string Size(long bytes) => string.Create(InvariantCulture, $"{bytes / (double)(1 << 20):N1} MiB");
         static string Number(long number) => number.ToString("N0", InvariantCulture);

@@ -7,7 +7,8 @@ using OpenTelemetry.Trace;
 
 namespace Samples;
 
-/// <summary>Exports metrics and spans: by OTLP where OTEL_EXPORTER_OTLP_ENDPOINT is set, at a Prometheus endpoint where <c>Telemetry:Prometheus</c> is.</summary>
+/// <summary>Exports metrics and spans: by OTLP if OTEL_EXPORTER_OTLP_ENDPOINT is set, and at a Prometheus endpoint if
+/// <c>Telemetry:Prometheus</c> is set.</summary>
 internal static class Telemetry
 {
     private const string Key = "Telemetry:Prometheus";
@@ -34,7 +35,8 @@ internal static class Telemetry
         }
     }
 
-    /// <summary>Starts a host; where the system refuses the address of the Prometheus endpoint the error says so.</summary>
+    /// <summary>Starts a host. If the system refuses the address of the Prometheus endpoint, the error says
+    /// so.</summary>
     public static async Task StartObservedAsync(this IHost host)
     {
         try

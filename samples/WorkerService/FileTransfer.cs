@@ -7,11 +7,14 @@ using Microsoft.AspNetCore.Connections;
 
 namespace WorkerService;
 
-/// <summary>Moves a file over a connection, once. The sender reads and hashes it in the connection's own registered memory, from which it goes; the receiver writes it from such.</summary>
-/// <remarks>The sender is not trusted: what it says is checked, and the file gets its name only when all of it is there and both hashes agree.</remarks>
+/// <summary>Transfers one file over a connection. The sender reads and hashes it in the connection's own registered
+/// memory, from which it is sent; the receiver writes it to disk directly from such memory.</summary>
+/// <remarks>The sender is not trusted: its messages are checked, and the file gets its name only when it is complete
+/// and both hashes agree.</remarks>
 internal sealed class FileTransfer(IRmaMemoryPool pool, RmaConnections connections, TransferOptions options, Report report)
 {
-    /// <summary>A ticket is a URI of this scheme: host and port of the connection, and a token without which whoever connects is ignored.</summary>
+    /// <summary>The scheme of a ticket, which is a URI with host and port of the connection, and a token. Connections
+    /// without the token are ignored.</summary>
     public const string Scheme = "rma";
 
     private const int FewestBytes = 64 << 10;
@@ -62,13 +65,14 @@ internal sealed class FileTransfer(IRmaMemoryPool pool, RmaConnections connectio
         }
         catch (Exception e)
         {
-            // Disposing the connection carries that to the receiver; aborting it might not.
+            // Disposing the connection delivers that message to the receiver; aborting it might not.
             await peer.GiveUpAsync(e);
             throw;
         }
     }
 
-    /// <summary>Waits for a sender, who needs the ticket that <paramref name="listening"/> gets, and receives one file.</summary>
+    /// <summary>Waits for a sender, which needs the ticket that is passed to <paramref name="listening"/>, and
+    /// receives one file.</summary>
     public async Task ReceiveAsync(IPAddress? node, Func<string, Task> listening, CancellationToken cancellationToken)
     {
         using var folder = new OutputFolder(options.OutputDirectory);
@@ -90,7 +94,7 @@ internal sealed class FileTransfer(IRmaMemoryPool pool, RmaConnections connectio
             await peer.DuringAsync(() => savedAs = part.Commit(), cancellationToken);
             TransferSummary summary = counter.Summarize("receiver", file, part.Start, hash, savedAs);
             await peer.SendAsync(new Message(Summary: summary), cancellationToken);
-            // Of two sides in one command the sender says it of both.
+            // If both sides were started by one command, the sender prints the summary of both.
             if (options.Role == TransferRole.Receiver)
                 Console.Write(TransferSummary.ToText(summary));
         }
@@ -103,7 +107,7 @@ internal sealed class FileTransfer(IRmaMemoryPool pool, RmaConnections connectio
         }
     }
 
-    /// <summary>Takes what the receiver acknowledges, up to its last word.</summary>
+    /// <summary>Receives the receiver's acknowledgements, up to its last message.</summary>
     private async Task<TransferSummary> ListenAsync(Peer peer, FileState file, long acknowledged, CancellationToken cancellationToken)
     {
         while (true)
@@ -116,7 +120,7 @@ internal sealed class FileTransfer(IRmaMemoryPool pool, RmaConnections connectio
         }
     }
 
-    /// <summary>Asks all that connect for the ticket, side by side: one that says nothing holds up nobody.</summary>
+    /// <summary>Asks all connecting peers for the ticket, in parallel, so that a silent one blocks nobody.</summary>
     private async Task<Sender> AcceptAsync(RmaConnectionListener listener, string token, CancellationToken cancellationToken)
     {
         var found = new TaskCompletionSource<Sender>();
@@ -158,7 +162,8 @@ internal sealed class FileTransfer(IRmaMemoryPool pool, RmaConnections connectio
             }
             catch (Exception e) when (e is TransferException or JsonException or IOException or OperationCanceledException)
             {
-                // Whoever it is, it has not the ticket. The last is also what a connection ends by whose peer breaks its rules.
+                // Such a peer does not have the ticket. OperationCanceledException is also the error of a connection
+                // whose peer has violated the protocol.
                 connection.Abort();
             }
             await connection.DisposeAsync();
@@ -203,6 +208,6 @@ internal sealed class FileTransfer(IRmaMemoryPool pool, RmaConnections connectio
         }
     }
 
-    /// <summary>Who has the ticket.</summary>
+    /// <summary>The peer that has the ticket.</summary>
     private sealed record Sender(RmaConnection Connection, Peer Peer, FileState File);
 }

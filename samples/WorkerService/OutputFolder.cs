@@ -3,7 +3,8 @@ using System.Text;
 
 namespace WorkerService;
 
-/// <summary>Where a received file is kept: the directory that was asked for, or a temporary one of our own, which is removed unless something was kept in it.</summary>
+/// <summary>The directory of received files: the requested one, or a temporary one, which is removed unless something
+/// was kept in it.</summary>
 internal sealed class OutputFolder : IDisposable
 {
     private const string Prefix = ".alloctools-";
@@ -19,10 +20,11 @@ internal sealed class OutputFolder : IDisposable
 
     public string FullPath { get; private set; } = "";
 
-    /// <summary>How much of a file is kept here to be resumed.</summary>
+    /// <summary>Returns how many bytes of a file are kept here to be resumed.</summary>
     public long KeptBytes(FileState file) => new FileInfo(ResumablePath(file)) is { Exists: true } part ? part.Length : 0;
 
-    /// <summary>Removes the part of a file that a killed receiver left, and a temporary directory in which there is nothing.</summary>
+    /// <summary>Removes the parts of files that killed receivers have left, and the temporary directory if it is
+    /// empty.</summary>
     public void Dispose()
     {
         RemoveAbandoned();
@@ -39,12 +41,13 @@ internal sealed class OutputFolder : IDisposable
 
     private void RemoveAbandoned() => Try(() => Array.ForEach(Directory.GetFiles(FullPath, $"{Prefix}*.part"), path => Try(() =>
     {
-        // Whoever writes it has it locked.
+        // This fails if a receiver is still writing the file, because it holds a lock.
         File.OpenHandle(path, FileMode.Open, FileAccess.ReadWrite, FileShare.None).Dispose();
         File.Delete(path);
     })));
 
-    /// <summary>Does something whose failure is reported as that of <paramref name="what"/>, or, without it, is left to the next receiver in this directory.</summary>
+    /// <summary>Performs an action. A failure is reported as that of <paramref name="what"/>; without it, it is
+    /// ignored, and left to the next receiver in this directory.</summary>
     private static void Try(Action action, string? what = null)
     {
         try
@@ -53,7 +56,8 @@ internal sealed class OutputFolder : IDisposable
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentOutOfRangeException)
         {
-            // The last is what .NET makes of EFBIG: a file system or a limit (ulimit -f) that takes no longer files.
+            // .NET reports EFBIG as ArgumentOutOfRangeException: a file system or a limit (ulimit -f) does not allow
+            // longer files.
             string why = e is ArgumentOutOfRangeException ? "it does not allow files of this length."
                 : e is FileNotFoundException or DirectoryNotFoundException ? "it can't be created there."
                 : e.Message.Replace(" : ", ": ", StringComparison.Ordinal);
@@ -62,10 +66,12 @@ internal sealed class OutputFolder : IDisposable
         }
     }
 
-    /// <summary>A file that is being received: under a name of our own until all of it is there and right.</summary>
+    /// <summary>A file that is being received: it has a temporary name until it is complete and correct.</summary>
     /// <remarks>
-    /// It is locked (flock(2)) as long as somebody writes it, so that one that a killed receiver left behind can be told from one that another receiver is at.
-    /// One that may be resumed has the source's name (its hash), length and time in its own. It is written in order, so its length is what has come.
+    /// It is locked (flock(2)) while it is being written, so that a part that a killed receiver left behind can be
+    /// distinguished from one that another receiver is still writing. The name of a resumable part contains the
+    /// source's name (as a hash), length and time. It is written in order, so its length is the number of received
+    /// bytes.
     /// </remarks>
     public sealed class Part : IDisposable
     {
@@ -73,7 +79,8 @@ internal sealed class OutputFolder : IDisposable
         private readonly TransferOptions _options;
         private readonly string _path, _finalPath;
 
-        /// <summary>Makes one, or opens what an earlier transfer of the same file has left, where that is wanted. What a killed receiver left otherwise is removed.</summary>
+        /// <summary>Creates a part, or opens the one that an earlier transfer of the same file has left if that is
+        /// requested. Other parts that killed receivers have left are removed.</summary>
         public Part(OutputFolder folder, FileState file, TransferOptions options)
         {
             (_folder, _options, _finalPath) = (folder, options, Path.Combine(folder.FullPath, file.Name));
@@ -95,21 +102,21 @@ internal sealed class OutputFolder : IDisposable
 
         public SourceFile Content { get; private set; } = null!;
 
-        /// <summary>How much of the file has come before.</summary>
+        /// <summary>How much of the file was received by an earlier transfer.</summary>
         public long Start { get; }
 
-        /// <summary>It has other bytes than the source, and can't be resumed.</summary>
+        /// <summary>Whether its bytes differ from the source, so that it can't be resumed.</summary>
         public bool IsWrong { get; set; }
 
-        /// <summary>Writes what is next.</summary>
-        /// <returns>How many bytes.</returns>
+        /// <summary>Writes the next bytes.</summary>
+        /// <returns>The number of bytes.</returns>
         public int Write(ReadOnlyMemory<byte> bytes, long offset)
         {
             Try(() => RandomAccess.Write(Content.Handle, bytes.Span, offset), $"Writing to '{_folder.FullPath}' failed at {offset} bytes");
             return bytes.Length;
         }
 
-        /// <summary>Gives it its name, once its bytes are on the disk.</summary>
+        /// <summary>Gives the file its final name, once its bytes are on the disk.</summary>
         /// <returns>The full path.</returns>
         public string Commit()
         {
@@ -119,7 +126,7 @@ internal sealed class OutputFolder : IDisposable
             return _finalPath;
         }
 
-        /// <summary>Closes it, and removes it unless it has its name or may be resumed.</summary>
+        /// <summary>Closes the part, and removes it unless it has its final name or may be resumed.</summary>
         public void Dispose()
         {
             bool isKept = _options.Resume && !IsWrong && RandomAccess.GetLength(Content.Handle) > 0;

@@ -6,10 +6,11 @@ using System.Text.Unicode;
 
 namespace WorkerService;
 
-/// <summary>What one side tells the other.</summary>
+/// <summary>A message from one side to the other.</summary>
 /// <remarks>
-/// The sender: the ticket's token and the file, then how many bytes of it follow the message, and at the end its hash. The receiver: how much it has, at first with its hash, and at the end
-/// what it did. Either: why it gives up; and nothing, where it is still at work.
+/// The sender sends the ticket's token and the file, then how many bytes of it follow the message, and at the end its
+/// hash. The receiver reports how much it has, at first with the hash of that, and at the end its summary. Either side
+/// may send the reason why it gives up, or an empty message while it is still at work.
 /// </remarks>
 internal sealed record Message(
     string? Token = null, FileState? File = null, long? Has = null, int? Piece = null, byte[]? Hash = null, TransferSummary? Summary = null, string? Abort = null);
@@ -18,13 +19,14 @@ internal sealed record Message(
 [JsonSerializable(typeof(Message))]
 internal sealed partial class WireJson : JsonSerializerContext;
 
-/// <summary>The other side of a transfer: messages, a line of JSON each; the bytes of the file stand between them as they are.</summary>
+/// <summary>The other side of a transfer. Each message is a line of JSON; the bytes of the file are sent unchanged
+/// between them.</summary>
 internal sealed class Peer(RmaConnection connection, string name, double seconds)
 {
-    /// <summary>How many bytes before a piece announce it.</summary>
+    /// <summary>The number of bytes that announce a piece, before it.</summary>
     public const int PieceHeader = 32;
 
-    /// <summary>How often a side that is at work says so.</summary>
+    /// <summary>How often a side that is at work reports that.</summary>
     public static readonly TimeSpan WordEach = TimeSpan.FromMilliseconds(100);
 
     private const int MostMessageBytes = 64 << 10;
@@ -32,7 +34,7 @@ internal sealed class Peer(RmaConnection connection, string name, double seconds
     private static readonly Message StillAtWork = new();
     private static readonly TimeSpan LastWordTime = TimeSpan.FromSeconds(1);
 
-    /// <summary>The peer said something that has no place here.</summary>
+    /// <summary>The error for a message that is not allowed at this point.</summary>
     public TransferException OutOfTurn => new($"The {name} sent an unexpected message.");
 
     private string Ended => $"The {name} closed the connection before the whole file was transferred.";
@@ -44,7 +46,7 @@ internal sealed class Peer(RmaConnection connection, string name, double seconds
         await FlushAsync(cancellationToken);
     }
 
-    /// <summary>Announces the bytes that stand behind it in the same memory.</summary>
+    /// <summary>Announces the bytes that follow it in the same memory.</summary>
     public static void WritePieceHeader(Span<byte> memory, int length)
     {
         Span<byte> header = memory[..PieceHeader];
@@ -53,11 +55,12 @@ internal sealed class Peer(RmaConnection connection, string name, double seconds
         header[^1] = (byte)'\n';
     }
 
-    /// <summary>Does something long on another thread, and tells the peer meanwhile that this side is at work.</summary>
+    /// <summary>Runs long work on another thread, and meanwhile reports to the peer that this side is at
+    /// work.</summary>
     public async Task DuringAsync(Action work, CancellationToken cancellationToken)
     {
         var working = Task.Run(work, CancellationToken.None);
-        // What it works on is in use until it has ended, whatever happens here.
+        // The work uses its files and memory until it has ended, so it must be awaited whatever happens here.
         try
         {
             while (await Task.WhenAny(working, Task.Delay(WordEach, CancellationToken.None)) != working)
@@ -69,14 +72,15 @@ internal sealed class Peer(RmaConnection connection, string name, double seconds
         }
     }
 
-    /// <summary>Tells the peer why this side gives up, where it still listens: the first failure counts.</summary>
+    /// <summary>Sends the peer the reason why this side gives up, if the peer still listens. The first failure
+    /// counts.</summary>
     public async Task GiveUpAsync(Exception exception) =>
         await SendAsync(new Message(Abort: Report.LineOf(exception)), CancellationToken.None).WaitAsync(LastWordTime).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
 
     public ValueTask<FlushResult> FlushAsync(CancellationToken cancellationToken) => WaitAsync(connection.Output.FlushAsync(cancellationToken), cancellationToken);
 
     /// <summary>Receives the next message.</summary>
-    /// <exception cref="JsonException">It can't be read.</exception>
+    /// <exception cref="JsonException">The message can't be read.</exception>
     public async Task<Message> ReceiveAsync(CancellationToken cancellationToken)
     {
         while (true)
@@ -105,7 +109,7 @@ internal sealed class Peer(RmaConnection connection, string name, double seconds
         }
     }
 
-    /// <summary>Reads what there is, at least a byte.</summary>
+    /// <summary>Reads the available bytes, at least one.</summary>
     public async ValueTask<ReadResult> ReadAsync(CancellationToken cancellationToken)
     {
         ReadResult result = await WaitAsync(connection.Input.ReadAsync(cancellationToken), cancellationToken);

@@ -1,9 +1,10 @@
 using System.Runtime.InteropServices;
 using WorkerService;
 
-// Moves a file from one process to another over a connection of registered memory. appsettings.json has all its tuning; --help lists the switches.
+// Moves a file from one process to another over a connection of registered memory. appsettings.json contains all
+// tuning options; --help lists the switches.
 var report = new Report();
-// The host stops at it, as at Ctrl+C; only the exit code differs.
+// The host stops on SIGTERM as on Ctrl+C; only the exit code differs.
 using var terminated = PosixSignalRegistration.Create(PosixSignal.SIGTERM, _ => report.IsTerminated = true);
 try
 {

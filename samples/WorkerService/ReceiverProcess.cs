@@ -2,8 +2,9 @@ using System.Diagnostics;
 
 namespace WorkerService;
 
-/// <summary>A receiver that this process has started, and the directory that it writes to.</summary>
-/// <remarks>It ends with this object, and with this process however that ends: its standard input is the link.</remarks>
+/// <summary>A receiver process that this process has started, and the directory to which it writes.</summary>
+/// <remarks>The process ends with this object, and also when this process ends for any reason, because its standard
+/// input is then closed.</remarks>
 internal sealed class ReceiverProcess : IAsyncDisposable
 {
     private static readonly TimeSpan StopTime = TimeSpan.FromSeconds(2);
@@ -19,14 +20,15 @@ internal sealed class ReceiverProcess : IAsyncDisposable
     {
         (_folder, _file, _report) = (new OutputFolder(options.OutputDirectory), file, report);
         _keptBefore = _folder.KeptBytes(file);
-        // Run as `dotnet WorkerService.dll`, the program is dotnet. What may stand in appsettings.json, too, and is this process's alone comes last.
+        // If this process was run as `dotnet WorkerService.dll`, the program is dotnet. Settings that may also be in
+        // appsettings.json, but must only apply to this process, are overridden by the last arguments.
         string program = Environment.ProcessPath!;
         string[] first = Path.GetFileNameWithoutExtension(program) == "dotnet" ? [Environment.GetCommandLineArgs()[0]] : [];
         string[] last = ["--Transfer:Role=Child", $"--Transfer:OutputDirectory={_folder.FullPath}", "--Transfer:File=", "--Transfer:Live=false", "--Telemetry:Prometheus="];
         _process = Process.Start(new ProcessStartInfo(program, [.. first, .. arguments, .. last]) { RedirectStandardInput = true, RedirectStandardOutput = true })!;
     }
 
-    /// <summary>Where it listens.</summary>
+    /// <summary>Returns the ticket of the receiver.</summary>
     public async Task<string> GetTicketAsync(double seconds, CancellationToken cancellationToken)
     {
         Task<string?> saying = _process.StandardOutput.ReadLineAsync(cancellationToken).AsTask();
@@ -35,7 +37,8 @@ internal sealed class ReceiverProcess : IAsyncDisposable
         return isTicket ? line! : throw new TransferException($"The receiver failed: {line ?? "it printed nothing"}");
     }
 
-    /// <summary>The cause of a failure on this side, which may be that the receiver was killed, or that both were stopped: Ctrl+C reaches both.</summary>
+    /// <summary>Finds the cause of a failure on this side. The receiver may have been killed, or both may have been
+    /// stopped: Ctrl+C reaches both.</summary>
     public async Task<Exception> FindCauseAsync(Exception failure, CancellationToken cancellationToken)
     {
         await StopAsync();
@@ -51,7 +54,7 @@ internal sealed class ReceiverProcess : IAsyncDisposable
         _folder.Dispose();
     }
 
-    /// <summary>Lets it stop in good order, and kills it where it doesn't.</summary>
+    /// <summary>Lets the process stop in order, and kills it if it doesn't.</summary>
     private async Task StopAsync()
     {
         try
@@ -61,7 +64,7 @@ internal sealed class ReceiverProcess : IAsyncDisposable
         }
         catch (Exception e) when (e is IOException or ObjectDisposedException)
         {
-            // It is gone, or was asked before.
+            // The process has exited, or was already asked to stop.
         }
         await _process.WaitForExitAsync().WaitAsync(StopTime).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         if (_process.HasExited)

@@ -6,12 +6,12 @@ using Microsoft.Extensions.Options;
 
 namespace WorkerService;
 
-/// <summary>The file can't be moved; the message is what the user reads.</summary>
+/// <summary>The file can't be transferred; the message is shown to the user.</summary>
 internal sealed class TransferException(string message, Exception? cause = null) : Exception(message, cause);
 
 internal static class Waiting
 {
-    /// <summary>Waits for something, and fails by a message where it takes too long.</summary>
+    /// <summary>Waits for a task, and fails with a message if it takes too long.</summary>
     public static async Task<T> InTimeAsync<T>(this Task<T> task, double seconds, string otherwise, CancellationToken cancellationToken)
     {
         try
@@ -25,7 +25,8 @@ internal static class Waiting
     }
 }
 
-/// <summary>What a process of the sample says, and its exit code. One that another one has started tells that one its ticket, or why there is none.</summary>
+/// <summary>The output of a process of the sample, and its exit code. A process that was started by another one prints
+/// its ticket for it, or the reason why there is none.</summary>
 internal sealed class Report
 {
     private readonly bool _hasBar = !Console.IsOutputRedirected && Environment.GetEnvironmentVariable("TERM") is not (null or "dumb");
@@ -33,10 +34,11 @@ internal sealed class Report
     private long _percent;
     private string? _kept;
 
-    /// <summary>Where another process has started this one: what that says on the standard input, a line where this one is to stop, null where it is gone itself.</summary>
+    /// <summary>If another process has started this one: its message on the standard input. A line asks this process
+    /// to stop; null means that the other process has exited.</summary>
     public Task<string?>? ParentsWord { get; private set; }
 
-    /// <summary>SIGTERM has come.</summary>
+    /// <summary>Whether SIGTERM was received.</summary>
     public bool IsTerminated { get; set; }
 
     public void Configure(TransferOptions options, bool isVerbose)
@@ -46,12 +48,12 @@ internal sealed class Report
             ParentsWord = Task.Run(Console.In.ReadLine);
     }
 
-    /// <summary>A receiver can be reached.</summary>
+    /// <summary>Prints that a receiver can be reached.</summary>
     public Task ListeningAsync(string ticket, string provider) => Console.Out.WriteLineAsync(ParentsWord is not null
         ? ticket
         : $"Listening on '{provider}'. On the sending machine: WorkerService --role sender --provider '{provider}' --file PATH --peer TICKET, with this ticket:\n{ticket}\n");
 
-    /// <summary>The transfer has ended early, and more of the file stays than there was before.</summary>
+    /// <summary>Called when the transfer has ended early: notes if more of the file is kept than before.</summary>
     public void NoteKept(OutputFolder folder, FileState file, long before)
     {
         long kept = folder.KeptBytes(file);
@@ -61,8 +63,9 @@ internal sealed class Report
         _kept = string.Create(InvariantCulture, $"{kept:N0} bytes of '{file.Name}' are kept in '{folder.FullPath}'; {Rest}");
     }
 
-    /// <summary>It failed, or was stopped.</summary>
-    /// <returns>The exit code: 1 is a failure, 2 that a switch or an option can't be used, 130 that it was stopped, 143 that it was stopped by SIGTERM.</returns>
+    /// <summary>Reports that the transfer failed, or was stopped.</summary>
+    /// <returns>The exit code: 1 after a failure, 2 for an invalid switch or option, 130 if it was stopped, 143 if it
+    /// was stopped by SIGTERM.</returns>
     public async Task<int> FailAsync(Exception exception)
     {
         if (ParentsWord is not null)
@@ -76,7 +79,8 @@ internal sealed class Report
         return exception is UsageException or OptionsValidationException or InvalidDataException ? 2 : 1;
     }
 
-    /// <summary>A failure as one line without control characters: a text may come from a peer.</summary>
+    /// <summary>Formats a failure as one line without control characters, because a text may come from a
+    /// peer.</summary>
     public static string LineOf(Exception exception)
     {
         string text = exception switch
@@ -94,7 +98,8 @@ internal sealed class Report
 
     public static string OneLine(string text) => string.Join(' ', text.Split([.. text.Where(char.IsControl)], StringSplitOptions.RemoveEmptyEntries)).Trim();
 
-    /// <summary>Shows how far a transfer is: a bar on a terminal, else a line for each tenth; nothing where another process or the pool has the terminal.</summary>
+    /// <summary>Shows the progress of a transfer: a bar on a terminal, otherwise a line for each tenth. It shows
+    /// nothing if another process or the view of the pool uses the terminal.</summary>
     public void Show(FileState file, long done)
     {
         long percent = done * 100 / Math.Max(file.Length, 1), step = _hasBar ? 1 : 10;

@@ -8,11 +8,12 @@ using AllocTools.Ucx;
 
 namespace WorkerService;
 
-/// <summary>The sample as a generic host: switches over appsettings.json, a pool, its connections, and what the role asks for.</summary>
+/// <summary>Runs the sample as a generic host: switches over appsettings.json, a pool, its connections, and the work
+/// of the role.</summary>
 internal static class SampleHost
 {
     /// <summary>Builds the host, starts it, and moves the file.</summary>
-    /// <returns>The exit code: 1 where the machine was to be examined, and has a problem.</returns>
+    /// <returns>The exit code: 1 if the machine was to be examined and has a problem.</returns>
     public static async Task<int> RunAsync(string[] arguments, Report report)
     {
         HostApplicationBuilder builder = CommandLine.CreateBuilder(arguments);
@@ -27,7 +28,7 @@ internal static class SampleHost
         if (provider == "mpi" && options.Role != TransferRole.Both)
             throw new UsageException("With --provider mpi, mpirun starts both sides, and their ranks determine their roles; leave --role out.");
         using SourceFile? file = provider != "mpi" && options.Role is TransferRole.Both or TransferRole.Sender ? await SourceFile.OpenAsync(options) : null;
-        // The other process starts while this one does.
+        // The other process starts at the same time as this one.
         bool isParent = options.Role == TransferRole.Both && provider is not ("mpi" or "host");
         await using ReceiverProcess? child = isParent ? new ReceiverProcess(arguments, options, file!.State, report) : null;
 
@@ -35,7 +36,7 @@ internal static class SampleHost
         builder.Services.AddSingleton(report).AddSingleton(options).AddTransient<FileTransfer>().AddRmaConnections(connections =>
         {
             connections.SetUpTimeout = connections.PeerTimeout = TimeSpan.FromSeconds(options.Timeout);
-            // Shorter than the shortest time-out that the other side may have.
+            // This is shorter than the shortest timeout that the other side may have.
             connections.HeartbeatInterval = TimeSpan.FromMilliseconds(250);
             connections.CloseTimeout = TimeSpan.FromSeconds(1);
         });
@@ -76,7 +77,7 @@ internal static class SampleHost
             }
         }
 
-        // No fabric leads to another process.
+        // Without a fabric, another process can't be reached.
         async Task RunInOneProcessAsync(SourceFile file)
         {
             Console.Error.WriteLine($"{LibfabricProvider.NotSupportedReason} Until then both sides run in this process, without a fabric.");
@@ -95,8 +96,9 @@ internal static class SampleHost
             await receiving;
         }
 
-        // Of two ranks that mpirun has started, rank 0 sends, and MPI itself gives it the ticket of rank 1.
-        // Both take part in that: one that has failed before gives the other one, which would else wait for it, the reason.
+        // mpirun has started two ranks: rank 0 sends, and receives the ticket of rank 1 through MPI itself.
+        // Both ranks must take part in that exchange. A rank that has failed before sends the reason instead, because
+        // the other one would wait for it otherwise.
         async Task RunAsRankAsync(MpiEndpoint endpoint)
         {
             const char Failure = '!';
@@ -123,7 +125,8 @@ internal static class SampleHost
         }
     }
 
-    /// <summary>The class of the provider is what <see cref="AddPool"/> makes of the section.</summary>
+    /// <summary>Returns the options of the examination. The provider's class is the one that <see cref="AddPool"/>
+    /// chooses for the section.</summary>
     private static DoctorOptions ExaminedOptions(IConfigurationSection section) => new()
     {
         Section = section,
@@ -137,7 +140,7 @@ internal static class SampleHost
         else if (provider == "mpi")
             services.AddRmaMemoryPool<MpiProvider>(section).RequireSection();
         else if (provider == "ucx")
-            // TCP would listen at the addresses of all devices.
+            // Without devices, UCX would listen on the addresses of all of them with TCP.
             services.AddRmaMemoryPool<UcxProvider>(section).RequireSection()
                 .ConfigureProvider<UcxOptions>(o => o.Devices ??= section["Provider:Domain"] ?? (section["Provider:Node"] == "127.0.0.1" ? "lo" : null));
         else

@@ -4,13 +4,14 @@ using Microsoft.Win32.SafeHandles;
 
 namespace WorkerService;
 
-/// <summary>A state of a file; Changed is when it was written last, in ticks.</summary>
+/// <summary>The state of a file; Changed is the time of its last write, in ticks.</summary>
 internal sealed record FileState(string Name, long Length, long Changed);
 
-/// <summary>An open file that is read, such as the one to send. So much is sent as it had when it was opened.</summary>
+/// <summary>An open file that is read, such as the one to send. Only the length that it had when it was opened is
+/// sent.</summary>
 internal sealed record SourceFile(SafeFileHandle Handle, FileState State) : IDisposable
 {
-    /// <summary>Opens the file to send, by default the largest one beside the program.</summary>
+    /// <summary>Opens the file to send: by default, the largest one beside the program.</summary>
     public static async Task<SourceFile> OpenAsync(TransferOptions options)
     {
         string path = options.File.Length > 0 ? options.File : new DirectoryInfo(AppContext.BaseDirectory).EnumerateFiles().MaxBy(f => f.Length)!.FullName;
@@ -20,7 +21,7 @@ internal sealed record SourceFile(SafeFileHandle Handle, FileState State) : IDis
             throw new TransferException($"'{path}' can't be sent: not every system accepts its name (separators, control characters, more than 255 bytes).");
         try
         {
-            // Opening a pipe or a file of a server that is gone can take for ever.
+            // Opening a pipe, or a file on a server that does not answer, may never return.
             Task<SafeFileHandle> opening = Task.Run(() => File.OpenHandle(path, options: FileOptions.SequentialScan));
             SafeFileHandle handle = await opening.InTimeAsync(options.Timeout, $"Opening '{path}' took longer than {options.Timeout} s.", CancellationToken.None);
             return new SourceFile(handle, new FileState(Path.GetFileName(path), RandomAccess.GetLength(handle), File.GetLastWriteTimeUtc(handle).Ticks));
@@ -31,12 +32,13 @@ internal sealed record SourceFile(SafeFileHandle Handle, FileState State) : IDis
         }
     }
 
-    /// <summary>Whether the name of a file on its way names one right in the output directory, on any system.</summary>
+    /// <summary>Whether a file name from the network names a file directly in the output directory, on any
+    /// system.</summary>
     public static bool IsNameRight(string? name) =>
         name is not (null or "" or "." or "..") && !name.AsSpan().ContainsAny('/', '\\', ':') && !name.Any(char.IsControl)
         && !name.AsSpan().ContainsAny(Path.GetInvalidFileNameChars()) && Encoding.UTF8.GetByteCount(name) <= 255;
 
-    /// <summary>Fills memory from a place in the file.</summary>
+    /// <summary>Fills memory with the bytes at an offset in the file.</summary>
     public void Read(Span<byte> destination, long offset)
     {
         try
@@ -53,14 +55,15 @@ internal sealed record SourceFile(SafeFileHandle Handle, FileState State) : IDis
         }
     }
 
-    /// <summary>Fails where the file is not any more what it was when it was opened: what was read may be a mixture.</summary>
+    /// <summary>Fails if the file has changed since it was opened, because the bytes that were read may be a
+    /// mixture.</summary>
     public void CheckUnchanged()
     {
         if (RandomAccess.GetLength(Handle) != State.Length || File.GetLastWriteTimeUtc(Handle).Ticks != State.Changed)
             throw new TransferException($"'{State.Name}' was changed while it was being sent.");
     }
 
-    /// <summary>Hashes what was sent before.</summary>
+    /// <summary>Hashes the part that was sent before.</summary>
     public void HashStart(long length, IncrementalHash hash, CancellationToken cancellationToken)
     {
         byte[] buffer = new byte[1 << 20];

@@ -1,13 +1,16 @@
 namespace WorkerService;
 
-/// <summary>What a process does: sends and starts a receiver, or only one of both; the last one is a receiver that was started so.</summary>
+/// <summary>The role of a process. Both sends and starts a receiver, whose role is Child; the others only send or
+/// receive.</summary>
 internal enum TransferRole { Both, Receiver, Sender, Child }
 
-/// <summary>Options of the sample: the section <c>Transfer</c>. The switches say what they are for.</summary>
-/// <remarks>OfferTimeout is how many seconds a receiver waits for its sender, StartTimeout how many the other process may take to start.</remarks>
+/// <summary>The options of the sample, in the section <c>Transfer</c>. The help texts of the switches describe
+/// them.</summary>
+/// <remarks>OfferTimeout is how many seconds a receiver waits for its sender; StartTimeout is how many the other
+/// process may take to start.</remarks>
 internal sealed class TransferOptions
 {
-    /// <summary>Short names of the common settings, those of other sections, too.</summary>
+    /// <summary>Short names of common settings, including those of other sections.</summary>
     public static readonly Switch[] Switches =
     [
         new("--file", "Transfer:File", "PATH", "the file to send (default: the largest one beside the program)"),

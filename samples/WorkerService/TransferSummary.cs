@@ -3,14 +3,15 @@ using System.Text;
 
 namespace WorkerService;
 
-/// <summary>What one side did; times in seconds, the pool's counts since the process began.</summary>
+/// <summary>The results of one side; times are in seconds, and the pool's counts are those since the process
+/// began.</summary>
 internal sealed record TransferSummary(
     string Role, string Provider, FileState File, string? SavedAs, long Start, double Seconds, string Sha256,
     long Rents, long Hits, long Misses, long Registrations, long RegistrationsAfterWarmUp, long RegisteredBytes)
 {
     private double MegabytesPerSecond => Seconds > 0 ? (File.Length - Start) / Seconds / 1e6 : 0;
 
-    /// <summary>Words and numbers: a column for each side.</summary>
+    /// <summary>Formats the results as text, with a column for each side.</summary>
     public static string ToText(params TransferSummary[] sides)
     {
         TransferSummary any = sides[0];
@@ -33,7 +34,8 @@ internal sealed record TransferSummary(
         void Row(string label, Func<TransferSummary, string> value) => text.Append(label.PadRight(34)).AppendJoin("", sides.Select(s => value(s).PadLeft(12))).Append('\n');
     }
 
-    /// <summary>Counts what a pool does from now on: the connection is there, with a registration of its own where the transport enforces access.</summary>
+    /// <summary>Counts the pool's work from now on. The connection exists by then, with its own registration if the
+    /// transport enforces access.</summary>
     public sealed class Counter(IRmaMemoryPool pool)
     {
         private readonly long _warm = pool.GetStatistics().Registrations, _started = Stopwatch.GetTimestamp();

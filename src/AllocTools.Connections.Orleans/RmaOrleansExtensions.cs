@@ -6,20 +6,20 @@ using Microsoft.Extensions.DependencyInjection;
 
 namespace Orleans.Hosting;
 
-/// <summary>Has Orleans connect over registered memory: silos to each other, and clients to gateways.</summary>
+/// <summary>Makes Orleans connect over registered memory: silos to each other, and clients to gateways.</summary>
 /// <remarks>
 /// <para>
-/// Ports, membership, directory, TLS and grains stay as they are: what carries the bytes is replaced. Silos and clients of a cluster must all use it, since
-/// a silo listens for both at the ports that it would have by sockets.
+/// Ports, membership, directory, TLS and grains stay as they are; only the transport of the bytes is replaced. All
+/// silos and clients of a cluster must use it, because a silo listens at the same ports as with sockets.
 /// </para>
 /// <para>
-/// Orleans takes its connections from keyed services whose keys are its own. They are found among those that Orleans has added when the builder
-/// is configured, and replaced where they stand; where there are none the call fails.
+/// Orleans resolves its connections from keyed services with its own keys. The call finds these services among those
+/// that Orleans has already added to the builder, and replaces them in place. It fails if there are none.
 /// </para>
 /// </remarks>
 public static class RmaOrleansExtensions
 {
-    /// <summary>Has a silo listen and connect over the unnamed pool.</summary>
+    /// <summary>Makes a silo listen and connect over the unnamed pool.</summary>
     /// <param name="builder">The silo, in an application that has called <c>AddRmaMemoryPool</c>.</param>
     /// <param name="configure">Sets options of the connections; null for none.</param>
     /// <returns>The same builder.</returns>
@@ -27,7 +27,7 @@ public static class RmaOrleansExtensions
     public static ISiloBuilder UseRma(this ISiloBuilder builder, Action<RmaConnectionOptions>? configure = null) =>
         builder.UseRma(RmaMemoryPoolName.Default, configure);
 
-    /// <summary>Has a silo listen and connect over a named pool.</summary>
+    /// <summary>Makes a silo listen and connect over a named pool.</summary>
     /// <inheritdoc cref="UseRma(ISiloBuilder, Action{RmaConnectionOptions})"/>
     /// <param name="builder">The silo, in an application that has called <c>AddRmaMemoryPool</c>.</param>
     /// <param name="poolName">The pool's name.</param>
@@ -36,12 +36,12 @@ public static class RmaOrleansExtensions
     {
         ArgumentNullException.ThrowIfNull(builder);
         builder.Services.AddRmaConnections(poolName, configure);
-        // Silo to silo and gateway.
+        // The two listeners are those for silos and for gateway clients.
         Replace(builder.Services, listeners: 2, (sp, _) => new Connections(sp, poolName));
         return builder;
     }
 
-    /// <summary>Has a client connect to gateways over the unnamed pool.</summary>
+    /// <summary>Makes a client connect to gateways over the unnamed pool.</summary>
     /// <param name="builder">The client, in an application that has called <c>AddRmaMemoryPool</c>.</param>
     /// <param name="configure">Sets options of the connections; null for none.</param>
     /// <returns>The same builder.</returns>
@@ -49,7 +49,7 @@ public static class RmaOrleansExtensions
     public static IClientBuilder UseRma(this IClientBuilder builder, Action<RmaConnectionOptions>? configure = null) =>
         builder.UseRma(RmaMemoryPoolName.Default, configure);
 
-    /// <summary>Has a client connect to gateways over a named pool.</summary>
+    /// <summary>Makes a client connect to gateways over a named pool.</summary>
     /// <inheritdoc cref="UseRma(IClientBuilder, Action{RmaConnectionOptions})"/>
     /// <param name="builder">The client, in an application that has called <c>AddRmaMemoryPool</c>.</param>
     /// <param name="poolName">The pool's name.</param>
@@ -72,13 +72,14 @@ public static class RmaOrleansExtensions
             services[index] = ServiceDescriptor.DescribeKeyed(services[index].ServiceType, services[index].ServiceKey, make, ServiceLifetime.Singleton);
     }
 
-    /// <summary>Where Orleans has added keyed services of that type.</summary>
+    /// <summary>Returns the positions at which Orleans has added keyed services of that type.</summary>
     private static IEnumerable<int> Find(IServiceCollection services, Type type) => Enumerable.Range(0, services.Count).Where(i =>
         services[i] is { IsKeyedService: true, KeyedImplementationFactory: { } factory } service
         && service.ServiceType == type
         && factory.Method.Module.Assembly.GetName().Name!.StartsWith("Orleans.", StringComparison.Ordinal));
 
-    /// <summary>Both factories. The silo's parts are made before the pool is opened.</summary>
+    /// <summary>Implements both factories. It resolves the connections late, because the silo's components are created
+    /// before the pool is opened.</summary>
     private sealed class Connections(IServiceProvider services, string poolName) : IConnectionFactory, IConnectionListenerFactory
     {
         private RmaConnections Get() => services.GetRequiredKeyedService<RmaConnections>(poolName);

@@ -6,13 +6,15 @@ using StackExchange.Redis;
 
 namespace AllocTools.Connections.Redis;
 
-/// <summary>A directory on Redis.</summary>
+/// <summary>A directory that is kept on Redis.</summary>
 /// <remarks>
 /// <para>
-/// A name is a hash, whose fields are the processes. A value is the time at which its lease is over (by Redis' clock), the revision in 19 digits, and the entry's JSON. The whole key expires with
-/// the last lease. Scripts look at the time and the revision, so that all goes by one clock and a step at a time.
+/// A name is a hash, whose fields are the processes. A value consists of the time at which its lease ends (by Redis'
+/// clock), the revision in 19 digits, and the entry's JSON. The whole key expires with the last lease. Scripts check
+/// the time and the revision, so that only one clock counts and each change is atomic.
 /// </para>
-/// <para>Each change is announced on a channel of the name. Announcements may be lost, and the end of a lease has none, which is why watches read again at times.</para>
+/// <para>Each change is announced on a channel of the name. Announcements may be lost, and the end of a lease is not
+/// announced, so watches also read again at intervals.</para>
 /// </remarks>
 internal sealed class RedisDirectoryStore : IDirectoryStore, IDisposable, IAsyncDisposable
 {
@@ -137,7 +139,7 @@ internal sealed class RedisDirectoryStore : IDirectoryStore, IDisposable, IAsync
                 continue;
             }
             records.Add(record);
-            // At most 24 hours: what says more is looked at again before.
+            // The time is limited to 24 hours. A longer lease is then checked again before its end.
             var left = TimeSpan.FromMilliseconds(Math.Min((double)values[i], TimeSpan.FromDays(1).TotalMilliseconds));
             if (first == Timeout.InfiniteTimeSpan || left < first)
                 first = left;
@@ -149,7 +151,7 @@ internal sealed class RedisDirectoryStore : IDirectoryStore, IDisposable, IAsync
 
     public void Dispose()
     {
-        // One that is still being made is closed when it is there.
+        // A connection that is still being established is closed once it is there.
         End()?.ContinueWith(static c => c.Result.Dispose(), CancellationToken.None, TaskContinuationOptions.OnlyOnRanToCompletion | TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
     }
 
@@ -162,7 +164,7 @@ internal sealed class RedisDirectoryStore : IDirectoryStore, IDisposable, IAsync
             await connection.Result.DisposeAsync().ConfigureAwait(false);
     }
 
-    /// <returns>The connection that this directory has to close.</returns>
+    /// <returns>The connection that this directory must close.</returns>
     private Task<IConnectionMultiplexer>? End()
     {
         lock (_gate)
@@ -172,7 +174,8 @@ internal sealed class RedisDirectoryStore : IDirectoryStore, IDisposable, IAsync
         }
     }
 
-    /// <summary>The connection, which is made anew where that has failed: the application's own may not be there yet.</summary>
+    /// <summary>Gets the connection. It is created again after a failure, because the application's own connection may
+    /// not have been available yet.</summary>
     private Task<IConnectionMultiplexer> GetConnectionAsync()
     {
         lock (_gate)
@@ -184,10 +187,11 @@ internal sealed class RedisDirectoryStore : IDirectoryStore, IDisposable, IAsync
         }
     }
 
-    /// <summary>The braces have a cluster keep the key and its channel together.</summary>
+    /// <summary>Returns the key of a name. The braces make a cluster keep the key and its channel together.</summary>
     private string KeyOf(string name) => $"{_redis.KeyPrefix}:{{{name}}}";
 
-    /// <summary>So many digits that texts are in the order of the numbers: Lua's numbers are too short.</summary>
+    /// <summary>Formats a revision with as many digits as make the order of texts that of the numbers. Lua's numbers
+    /// are not precise enough.</summary>
     private static string Digits(long revision) => revision.ToString("D19", CultureInfo.InvariantCulture);
 
     private async Task<IConnectionMultiplexer> ConnectAsync()
@@ -195,9 +199,9 @@ internal sealed class RedisDirectoryStore : IDirectoryStore, IDisposable, IAsync
         if (_redis.Configuration is null)
             return _services.GetRequiredService<IConnectionMultiplexer>();
         var configuration = ConfigurationOptions.Parse(_redis.Configuration);
-        // It connects as soon as it can, and again after each break.
+        // It connects as soon as possible, and reconnects after each break.
         configuration.AbortOnConnectFail = false;
-        // What has failed must not be done later, when there is a connection again.
+        // A failed request must not be executed later, when the connection is available again.
         configuration.BacklogPolicy = BacklogPolicy.FailFast;
         configuration.ConnectTimeout = configuration.AsyncTimeout = (int)_options.RequestTimeout.TotalMilliseconds;
         return await ConnectionMultiplexer.ConnectAsync(configuration).ConfigureAwait(false);
@@ -218,7 +222,7 @@ internal sealed class RedisDirectoryStore : IDirectoryStore, IDisposable, IAsync
         }
         catch (RedisConnectionException e)
         {
-            // Its own message has the server's address.
+            // The message of the exception itself contains the server's address.
             throw new RmaDirectoryException($"Redis can't be reached: {e.FailureType}.", e);
         }
         catch (RedisException e)
@@ -231,7 +235,8 @@ internal sealed class RedisDirectoryStore : IDirectoryStore, IDisposable, IAsync
         }
         catch (Exception e) when (e is not RmaDirectoryException && !cancellationToken.IsCancellationRequested)
         {
-            // The application's own factory of connections, commands that its options don't allow, and answers that are not as they must be.
+            // The application's own connection factory may have failed, its options may not allow a command, or an
+            // answer may be malformed.
             throw new RmaDirectoryException($"The request to Redis failed: {e.GetType().Name}.", e) { ErrorType = "failed" };
         }
     }
@@ -257,13 +262,14 @@ internal sealed class RedisDirectoryStore : IDirectoryStore, IDisposable, IAsync
             }
             catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
             {
-                // The time is over.
+                // The time is up.
             }
         }
 
         public ValueTask DisposeAsync() => new(UnsubscribeAsync());
 
-        /// <summary>Also takes back what was tried and had no answer in time: it may reach the server yet, and would stay with the connection.</summary>
+        /// <summary>Unsubscribes, even if a subscription was not confirmed in time: it may still reach the server, and
+        /// would remain with the connection.</summary>
         private async Task UnsubscribeAsync()
         {
             if (_last is null)
@@ -278,10 +284,10 @@ internal sealed class RedisDirectoryStore : IDirectoryStore, IDisposable, IAsync
             }
         }
 
-        /// <summary>What has changed before is seen by the read that follows.</summary>
+        /// <summary>Subscribes. The read that follows finds earlier changes.</summary>
         private async Task SubscribeAsync(TimeSpan limit, CancellationToken cancellationToken)
         {
-            // One handler for each watch, however often it was tried.
+            // There must be only one handler for each watch, however often this is tried.
             await UnsubscribeAsync().ConfigureAwait(false);
             try
             {
@@ -295,7 +301,9 @@ internal sealed class RedisDirectoryStore : IDirectoryStore, IDisposable, IAsync
             }
         }
 
-        /// <summary>Waits no longer than for a request; but what is begun goes on, and the next one begins when it has ended: the client only unsubscribes from what it has subscribed to.</summary>
+        /// <summary>Runs a request after the previous one, and waits no longer than for a request. A request that has
+        /// begun continues nevertheless, because the client can only cancel a subscription that it has
+        /// completed.</summary>
         private Task<bool> RunAsync(Func<ISubscriber, Task> run, CancellationToken cancellationToken)
         {
             Task<bool> next = RunAfterAsync(_last ?? Task.CompletedTask, run);

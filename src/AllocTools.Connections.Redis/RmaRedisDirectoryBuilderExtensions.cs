@@ -6,13 +6,16 @@ using StackExchange.Redis;
 
 namespace Microsoft.Extensions.DependencyInjection;
 
-/// <summary>Has a directory kept on Redis.</summary>
+/// <summary>Stores a directory on Redis.</summary>
 public static class RmaRedisDirectoryBuilderExtensions
 {
-    /// <summary>Has the directory kept on Redis in place of its peers; <c>MapRmaDirectory</c> is not needed then.</summary>
+    /// <summary>Stores the directory on Redis instead of its peers; <c>MapRmaDirectory</c> is not needed
+    /// then.</summary>
     /// <remarks>
-    /// The options are bound to the subsection <c>Redis</c> of the directory's, such as <c>AllocTools:Directory:Redis</c>; the code goes over it. Redis 6 or later; its user must be
-    /// allowed EVAL and the commands of hashes, SUBSCRIBE and PUBLISH. Entries have keys to memory: restrict who may read them, and use TLS.
+    /// The options are bound to the subsection <c>Redis</c> of the directory's section, such as
+    /// <c>AllocTools:Directory:Redis</c>; options in code override it. It requires Redis 6 or later, and a user who is
+    /// allowed EVAL, the commands of hashes, SUBSCRIBE and PUBLISH. Entries contain keys to memory: restrict who may
+    /// read them, and use TLS.
     /// </remarks>
     /// <param name="builder">The directory.</param>
     /// <param name="configure">Sets options; null for none.</param>
@@ -32,7 +35,7 @@ public static class RmaRedisDirectoryBuilderExtensions
         return builder;
     }
 
-    /// <summary>The application says how to connect, or does so itself.</summary>
+    /// <summary>Checks that the options have a connection string, or the application has its own connection.</summary>
     private sealed class PlaceRule(IServiceProviderIsService? services, DirectoryRegistration registration) : IValidateOptions<RmaRedisDirectoryOptions>
     {
         public ValidateOptionsResult Validate(string? name, RmaRedisDirectoryOptions options) =>

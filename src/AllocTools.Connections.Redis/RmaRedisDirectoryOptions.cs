@@ -27,7 +27,7 @@ internal sealed class RmaRedisDirectoryOptionsValidator : IValidateOptions<RmaRe
         var result = new ValidateOptionsResultBuilder();
         if (options.KeyPrefix is not { Length: >= 1 and <= 64 } prefix || prefix.Any(static c => !char.IsAsciiLetterOrDigit(c) && c is not ('-' or '_' or '.' or ':')))
             result.AddError($"KeyPrefix is '{options.KeyPrefix}'; it must have between 1 and 64 characters, each an ASCII letter or digit, '-', '_', '.' or ':'.");
-        // It may have a password: what is wrong is said without it.
+        // The text may contain a password, so the error does not quote it.
         if (options.Configuration is not null && !IsConfiguration(options.Configuration, out string? key))
             result.AddError($"Configuration is not valid{(key is null ? "" : $": '{key}' is an unknown option, or has an invalid value")}; it must be a connection string of StackExchange.Redis with a host, such as redis:6379,ssl=true.");
         return result.Build();
@@ -42,7 +42,7 @@ internal sealed class RmaRedisDirectoryOptionsValidator : IValidateOptions<RmaRe
         }
         catch (ArgumentException e)
         {
-            // Its name is the key's. What is none may be of a password with a comma.
+            // The parameter's name is the name of the key. Any other text may be part of a password with a comma.
             wrongKey = e.ParamName is { Length: > 0 and <= 32 } key && key.All(char.IsAsciiLetter) ? key : null;
             return false;
         }

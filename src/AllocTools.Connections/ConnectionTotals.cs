@@ -27,7 +27,7 @@ internal sealed class ConnectionTotals
             if (!_live.Remove(connection))
                 return;
             _over = Sum_NeedsLock(_over, connection);
-            // Connections whose set-up has failed are counted there.
+            // Connections whose set-up has failed are counted by CountSetUp instead.
             if (!connection.IsStarted)
                 return;
             if (connection.ErrorType is { } error)
@@ -37,7 +37,7 @@ internal sealed class ConnectionTotals
         }
     }
 
-    /// <summary>A set-up has ended.</summary>
+    /// <summary>Called when a set-up has ended.</summary>
     public void CountSetUp(TimeSpan time, Exception? error)
     {
         // A set-up that its caller has cancelled has not failed.
@@ -74,7 +74,7 @@ internal sealed class ConnectionTotals
         }
     }
 
-    /// <summary>The name of an error in metrics.</summary>
+    /// <summary>Returns the name of an error in metrics.</summary>
     public static string TypeOf(Exception error) => error switch
     {
         RmaConnectionException connection => connection.ErrorType,

@@ -3,9 +3,10 @@ using Microsoft.Extensions.Logging;
 namespace AllocTools.Connections;
 
 /// <summary>
-/// All log messages of connections, with stable event ids from 80 on, and of directories, from 120 on. They never contain an address of
-/// memory, a key or an endpoint's address, and a host only if it does not use AllocTools, or may not (81). They are in one class, because
-/// the generator writes several in an order that changes, and the same sources would make another assembly.
+/// All log messages of connections, with stable event ids from 80 on, and of directories, from 120 on. They never
+/// contain an address of memory, a key or an endpoint's address, and a host only if it does not use AllocTools, or may
+/// not (81). They are in one class because the generator emits several classes in a varying order, so the same sources
+/// would produce a different assembly.
 /// </summary>
 internal static partial class ConnectionsLog
 {

@@ -8,8 +8,9 @@ namespace AllocTools.Connections;
 internal static class LocalHost
 {
     /// <summary>
-    /// The same in all processes that see the same processes and the same /dev/shm: a hash of the kernel's start, the namespaces of processes and of their
-    /// communication, and the file system of /dev/shm. Empty if the system does not report it.
+    /// A value that is the same in all processes that see the same processes and the same /dev/shm: a hash of the
+    /// kernel's boot id, the PID and IPC namespaces, and the file system of /dev/shm. It is empty if the system does
+    /// not report them.
     /// </summary>
     public static Guid Id { get; } = FindId();
 
@@ -21,7 +22,8 @@ internal static class LocalHost
     {
         try
         {
-            // proc(5): the name is in parentheses and may have any characters; the state is the first field after it, the start the 20th.
+            // proc(5): the name is in parentheses and may contain any characters; the state is the first field after
+            // it, the start the 20th.
             string stat = File.ReadAllText(string.Create(CultureInfo.InvariantCulture, $"/proc/{processId}/stat"));
             string[] fields = stat[Math.Min(stat.Length, stat.LastIndexOf(')') + 2)..].Split(' ');
             return fields.Length > 19 && fields[0] is not ("Z" or "X") && long.TryParse(fields[19], CultureInfo.InvariantCulture, out long start) ? start : null;

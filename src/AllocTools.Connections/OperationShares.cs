@@ -87,7 +87,8 @@ internal sealed class OperationShares : IDisposable
         }
     }
 
-    /// <summary>Ends an operation that could not be started as if it had been.</summary>
+    /// <summary>Counts an operation that could not be started as running, because its end is reported like that of any
+    /// other.</summary>
     public static void NoteRefused(PeerShare share) => Interlocked.Increment(ref share.Running);
 
     /// <summary>Called when an operation has ended, so that a waiting one may find a place.</summary>

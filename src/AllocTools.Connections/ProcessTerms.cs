@@ -10,7 +10,8 @@ namespace AllocTools.Connections;
 /// <param name="PeerTimeout">The silence after which it gives up a peer.</param>
 /// <param name="OperationTimeout">How long a write that it has started may run after that; -1 ms for no limit.</param>
 /// <param name="DeliveryComplete">Whether its writes end only when their bytes are in place.</param>
-/// <param name="Integrity">The weakest check value with which it uses a connection; in the listener's answer the one that is used.</param>
+/// <param name="Integrity">The weakest check value with which it uses a connection; in the listener's answer, the one
+/// that is used.</param>
 internal sealed record ProcessTerms(
     Guid Process, Guid Host, int ProcessId, TimeSpan HeartbeatInterval, TimeSpan PeerTimeout, TimeSpan OperationTimeout, bool DeliveryComplete, RmaIntegrity Integrity)
 {
@@ -30,7 +31,7 @@ internal sealed record ProcessTerms(
         Integrity = Stronger(Integrity, other.Integrity),
     };
 
-    /// <summary>The stronger one of two check values.</summary>
+    /// <summary>Returns the stronger one of two check values.</summary>
     public static RmaIntegrity Stronger(RmaIntegrity one, RmaIntegrity other) => one > other ? one : other;
 
     private static TimeSpan Longer(TimeSpan one, TimeSpan other) => one < TimeSpan.Zero || other < TimeSpan.Zero ? Timeout.InfiniteTimeSpan : one > other ? one : other;

@@ -6,7 +6,7 @@ using Microsoft.AspNetCore.Connections;
 
 namespace AllocTools.Connections;
 
-/// <content>What its rings need of it, and what its peer's writes bring.</content>
+/// <content>Implements the interface for the rings, and handles the peer's writes.</content>
 public sealed partial class RmaConnection : IRingOwner
 {
     private RemoteRegion? _region;
@@ -14,7 +14,7 @@ public sealed partial class RmaConnection : IRingOwner
     private uint _notifications;
     private uint _seenNotifications;
 
-    /// <summary>A peer's write has come. The thread that makes progress calls this.</summary>
+    /// <summary>Called by the thread that makes progress when a write of the peer has arrived.</summary>
     internal void OnNotification(Notice notice)
     {
         Volatile.Write(ref _notifications, _notifications + 1);
@@ -48,7 +48,7 @@ public sealed partial class RmaConnection : IRingOwner
             OnViolation(mistake);
     }
 
-    /// <summary>Says that this side is alive, and sees whether the peer is. Called by a timer.</summary>
+    /// <summary>Sends a heartbeat, and checks whether the peer is alive. Called by a timer.</summary>
     internal void Watch()
     {
         if (_region is null)
@@ -56,7 +56,7 @@ public sealed partial class RmaConnection : IRingOwner
         _control.PostIfIdle(ControlConnection.HeartbeatFrame);
         _writer.Trim();
         _rings.ShrinkIfIdle();
-        // What it writes says that it is alive, too.
+        // The peer's writes also show that it is alive.
         uint notifications = Volatile.Read(ref _notifications);
         if (notifications != _seenNotifications)
             _control.NoteAlive();
@@ -86,7 +86,7 @@ public sealed partial class RmaConnection : IRingOwner
     {
         if (!_writer.OnCredit(credit))
             return "it gave credit for more than was sent";
-        // Disposal waits as long as this changes.
+        // Disposal waits as long as this value changes.
         if (credit > _credit)
             Volatile.Write(ref _credit, credit);
         return null;
@@ -100,7 +100,7 @@ public sealed partial class RmaConnection : IRingOwner
         }
         catch (Exception e) when (e is RmaException or ObjectDisposedException or InvalidOperationException or ArgumentException)
         {
-            // As if it had been started.
+            // The failure is reported as if the operation had been started.
             OperationShares.NoteRefused(_share);
             owner.OnEnded(operation.Context, e);
             return true;
@@ -132,7 +132,7 @@ public sealed partial class RmaConnection : IRingOwner
 
     void IRingOwner.OnReaderCompleted()
     {
-        // Not of a set-up that has failed.
+        // If the set-up has failed, the peer gets no Stop.
         if (_region is not null && !_reader.IsEnded)
             _control.Post(ControlConnection.StopFrame);
         _end.Check();

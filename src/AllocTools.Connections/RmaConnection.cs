@@ -11,13 +11,15 @@ using Microsoft.AspNetCore.Http.Features;
 namespace AllocTools.Connections;
 
 /// <summary>
-/// A byte stream in both directions over registered memory: what a socket's connection is to Kestrel and to clients. Made by
-/// <see cref="RmaConnections"/>, a listener or a factory; dispose it when it is no longer used.
+/// A bidirectional byte stream over registered memory, which Kestrel and clients use like a socket's connection.
+/// <see cref="RmaConnections"/>, a listener or a factory creates it; dispose it when it is no longer used.
 /// </summary>
 /// <remarks>
-/// Reading and writing are of one user each at a time, as of any pipe. <see cref="PipeWriter.Complete"/> of <see cref="Transport"/>'s output
-/// ends one direction (half-close); <see cref="DisposeAsync"/> ends both, once the peer has taken what was written. What a read has given is valid until
-/// <see cref="PipeReader.AdvanceTo(SequencePosition)"/>, <see cref="PipeReader.Complete"/> or <see cref="DisposeAsync"/>, also where the connection ends meanwhile.
+/// As with any pipe, only one caller may read and one may write at a time. <see cref="PipeWriter.Complete"/> of
+/// <see cref="Transport"/>'s output ends one direction (half-close); <see cref="DisposeAsync"/> ends both, once the
+/// peer has read what was written. The bytes that a read returned are valid until
+/// <see cref="PipeReader.AdvanceTo(SequencePosition)"/>, <see cref="PipeReader.Complete"/> or
+/// <see cref="DisposeAsync"/>, even if the connection ends meanwhile.
 /// </remarks>
 public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, IConnectionIdFeature, IConnectionTransportFeature, IConnectionItemsFeature, IConnectionLifetimeFeature, IConnectionEndPointFeature, IRmaConnectionFeature
 {
@@ -83,49 +85,56 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
         set => _items = value;
     }
 
-    /// <summary>Both directions.</summary>
+    /// <summary>Gets or sets the pipe with both directions.</summary>
     public override IDuplexPipe Transport { get; set; }
 
-    /// <summary>Cancelled once the peer's stream has ended or the connection is over; at the latest when <see cref="DisposeAsync"/> returns.</summary>
+    /// <summary>Gets or sets a token that is cancelled when the peer's stream has ended or the connection has ended,
+    /// at the latest when <see cref="DisposeAsync"/> returns.</summary>
     public override CancellationToken ConnectionClosed { get; set; }
 
-    /// <summary>This side of the control connection.</summary>
+    /// <summary>Gets or sets the end point of this side of the control connection.</summary>
     public override EndPoint? LocalEndPoint { get; set; }
 
-    /// <summary>The peer's side of the control connection.</summary>
+    /// <summary>Gets or sets the end point of the peer's side of the control connection.</summary>
     public override EndPoint? RemoteEndPoint { get; set; }
 
-    /// <summary>What the peer writes.</summary>
+    /// <summary>Gets the reader of what the peer writes.</summary>
     public PipeReader Input => _reader;
 
-    /// <summary>What the peer reads.</summary>
+    /// <summary>Gets the writer of what the peer reads.</summary>
     public PipeWriter Output => _writer;
 
     /// <summary>
-    /// The certificate by which the peer has proved who it is, with TLS of the control connection: the listener's, or the connecting side's where <see cref="RmaConnectionOptions.ServerAuthentication"/> asks for one.
-    /// Null without TLS, or where the peer has shown none. It has passed the checks of these options, and remains valid when the connection is over.
+    /// Gets the certificate with which the peer has authenticated itself, if the control connection uses TLS: the
+    /// listener's, or the connecting side's if <see cref="RmaConnectionOptions.ServerAuthentication"/> requests one.
+    /// It is null without TLS, or if the peer has not presented one. It has passed the checks of these options, and
+    /// remains valid after the connection has ended.
     /// </summary>
     public X509Certificate2? RemoteCertificate { get; internal set; }
 
-    /// <summary>The random number of the peer's process.</summary>
+    /// <summary>Gets the random number of the peer's process.</summary>
     public Guid PeerProcess => _terms.Process;
 
-    /// <summary>The check value that everything carries which goes through it: the stronger one of those that both sides have set (<see cref="RmaConnectionOptions.Integrity"/>).</summary>
+    /// <summary>Gets the check value for everything that goes through the connection: the stronger one of those that
+    /// both sides have set (<see cref="RmaConnectionOptions.Integrity"/>).</summary>
     public RmaIntegrity Integrity => _form.Integrity;
 
-    /// <summary>The transport that carries it, such as <c>tcp;ofi_rxm</c> or <c>shm</c>.</summary>
+    /// <summary>Gets the name of the transport that carries the connection, such as <c>tcp;ofi_rxm</c> or
+    /// <c>shm</c>.</summary>
     public string Provider => _owner.Provider;
 
     /// <summary>
-    /// The endpoint that carries it: that of the <see cref="RmaConnections"/> that it was made by, or of their local pool's. What was imported by <see cref="Import"/> is read and written by this one.
-    /// The notifications that come there are the connections' own; don't dispose it.
+    /// Gets the endpoint that carries the connection. It belongs to the <see cref="RmaConnections"/> that created the
+    /// connection, or to those over their local pool. Use it to read and write memory that <see cref="Import"/>
+    /// returned. Its notifications are reserved for the connections; don't dispose it.
     /// </summary>
     public IRmaEndpoint Endpoint => _owner.Endpoint;
 
-    /// <summary>The pool whose memory that endpoint reads and writes, and can expose to the peer. Don't dispose it.</summary>
+    /// <summary>Gets the pool whose memory that endpoint reads and writes, and can expose to the peer. Don't dispose
+    /// it.</summary>
     public IRmaMemoryPool Pool => _owner.Pool;
 
-    /// <summary>How many imported regions it remembers, those that their user has disposed included.</summary>
+    /// <summary>How many imported regions are tracked, including those that their user has disposed.</summary>
     internal int ImportedCount
     {
         get
@@ -137,34 +146,35 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
 
     RmaConnection IRmaConnectionFeature.Connection => this;
 
-    /// <summary>What it has of the endpoint's operations, with all connections to its peer's endpoint.</summary>
+    /// <summary>The share of the endpoint's operations that all connections to the peer's endpoint have
+    /// together.</summary>
     internal OperationShares.PeerShare Share => _share;
 
-    /// <summary>Bytes that the peer has given back of its ring.</summary>
+    /// <summary>The bytes of the peer's ring that the peer has freed since the start.</summary>
     internal long Credit => Volatile.Read(ref _credit);
 
-    /// <summary>This side's number of it.</summary>
+    /// <summary>This side's number of the connection.</summary>
     internal int Number { get; }
 
     internal RmaPeer Peer { get; }
 
-    /// <summary>Its set-up is complete.</summary>
+    /// <summary>Whether the set-up is complete.</summary>
     internal bool IsStarted => Volatile.Read(ref _region) is not null;
 
-    /// <summary>It ends by itself, or is aborted in time.</summary>
+    /// <summary>Whether it is being disposed, so that it ends on its own or is aborted in time.</summary>
     internal bool IsDisposing => Volatile.Read(ref _disposed) != 0;
 
-    /// <summary>Its user has completed both directions.</summary>
+    /// <summary>Whether its user has completed both directions.</summary>
     internal bool IsCompleted => _reader.IsCompleted && _writer.IsCompleted;
 
-    /// <summary>What the peer needs to write to this side.</summary>
+    /// <summary>The description of the memory to which the peer writes.</summary>
     internal RemoteMemory Block => _block.Remote;
 
     internal RingReader Reader => _reader;
 
     internal RingWriter Writer => _writer;
 
-    /// <summary>Completes when all that it had was given back.</summary>
+    /// <summary>Completes when all resources of the connection are released.</summary>
     internal Task WholeEnd => _end.WholeEnd;
 
     /// <inheritdoc cref="ConnectionEnd.Error"/>
@@ -176,15 +186,17 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
     /// <inheritdoc cref="ConnectionEnd.IsOver"/>
     internal bool IsOver => _end.IsOver;
 
-    /// <summary>It is over: both directions end by an error. Never throws; the peer is notified, and gets an error, too.</summary>
-    /// <param name="abortReason">What this side's reads end by.</param>
+    /// <summary>Aborts the connection: both directions end with an error. It never throws; the peer is notified, and
+    /// gets an error, too.</summary>
+    /// <param name="abortReason">The error with which this side's reads end.</param>
     public override void Abort(ConnectionAbortedException abortReason) => End(abortReason ?? new ConnectionAbortedException("The connection was aborted by this side."), "aborted by this side", "aborted", tellsPeer: true);
 
     /// <inheritdoc cref="Abort(ConnectionAbortedException)"/>
     public override void Abort() => Abort(null!);
 
-    /// <summary>A stream over both directions; disposing it disposes the connection, for which <see cref="Stream.Dispose()"/> does not wait.</summary>
-    /// <remarks>It is one for the connection.</remarks>
+    /// <summary>Returns a stream over both directions. Disposing it disposes the connection;
+    /// <see cref="Stream.Dispose()"/> does not wait for that.</summary>
+    /// <remarks>Each call returns the same stream.</remarks>
     public Stream AsStream()
     {
         lock (_gate)
@@ -192,12 +204,15 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
     }
 
     /// <summary>
-    /// Makes memory usable that the peer has exposed, and described over this connection, for reads and writes by <see cref="Endpoint"/>, with memory of <see cref="Pool"/>. The peer must have exposed it on
-    /// its connection's <see cref="Pool"/>. It is bound to the peer's process: it can't be used any more once this connection is over, so nothing is written to where a process has died.
+    /// Imports memory that the peer has exposed and described over this connection, so that <see cref="Endpoint"/> can
+    /// read and write it with memory of <see cref="Pool"/>. The peer must have exposed it on its connection's
+    /// <see cref="Pool"/>. The region is bound to the peer's process: it can't be used after this connection has
+    /// ended, so nothing is written to memory of a process that has died.
     /// </summary>
-    /// <param name="memory">What the peer's exposure gave.</param>
-    /// <exception cref="RmaProviderException">The memory is of another process than the peer's, or of another transport than the connection's.</exception>
-    /// <exception cref="ObjectDisposedException">The connection is over.</exception>
+    /// <param name="memory">The description that the peer's exposure returned.</param>
+    /// <exception cref="RmaProviderException">The memory belongs to a different process than the peer's, or to a
+    /// different transport than the connection's.</exception>
+    /// <exception cref="ObjectDisposedException">The connection has ended.</exception>
     public RemoteRegion Import(RemoteMemory memory)
     {
         RemoteRegion region = _owner.Import(Peer, memory);
@@ -205,7 +220,7 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
         {
             if (!IsOver)
             {
-                // Those that their user has disposed are of no use here.
+                // Regions that their user has disposed don't need to be tracked.
                 if (_imported.Count >= _mostImported)
                 {
                     _imported.RemoveAll(static r => r.IsDisposed);
@@ -220,14 +235,15 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
     }
 
     /// <summary>
-    /// Ends the connection. What was written reaches the peer, for which this waits as long as the peer takes some of it within each <see cref="RmaConnectionOptions.CloseTimeout"/>;
-    /// then it is aborted. A read that is pending fails; where a flush is, the connection is aborted at once. Never throws.
+    /// Ends the connection. What was written still reaches the peer: this waits as long as the peer reads some of it
+    /// within each <see cref="RmaConnectionOptions.CloseTimeout"/>, and then aborts the connection. A pending read
+    /// fails; if a flush is pending, the connection is aborted immediately. It never throws.
     /// </summary>
     public override async ValueTask DisposeAsync()
     {
         if (Interlocked.Exchange(ref _disposed, 1) == 0)
         {
-            // Nothing writes the rest.
+            // Nobody would write the rest.
             if (_writer.IsFlushPending)
                 EndUnwritten();
             _writer.Complete();
@@ -248,7 +264,8 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
         await base.DisposeAsync().ConfigureAwait(false);
     }
 
-    /// <summary>Who uses the stream holds none of the connection's memory but in a call: that need not wait for its disposal. HttpClient keeps connections that are idle.</summary>
+    /// <summary>Disposes the stream, if there is one. Its user holds memory of the connection only during a call, so
+    /// closing need not wait for the user to dispose it: HttpClient keeps idle connections.</summary>
     internal void CloseStream()
     {
         RmaConnectionStream? stream;
@@ -257,11 +274,12 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
         stream?.Dispose();
     }
 
-    /// <summary>It is disposed while something is being written: the peer must not take the part that was for the whole.</summary>
+    /// <summary>Called when it is disposed during a write: the peer must not mistake the written part for the
+    /// whole.</summary>
     internal void EndUnwritten() =>
         End(new ConnectionAbortedException("The connection was disposed while a write was pending."), "disposed while a write was pending", "disposed", tellsPeer: true);
 
-    /// <summary>The peer's block is known: both directions move from here on.</summary>
+    /// <summary>Called when the peer's block is known: starts both directions.</summary>
     internal void Start(RemoteRegion region, int peersNumber)
     {
         _region = region;
@@ -272,9 +290,10 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
         new ControlReader(this, _control, _end, ring => new RingTarget(_owner.Import(Peer, ring), 0, RingBlock.RingLengthOf(ring.Length, isFirst: false), peersNumber)).Start();
     }
 
-    /// <summary>The set-up has failed before <see cref="Start"/>. The caller ends the control connection.</summary>
-    /// <param name="error">Why.</param>
-    /// <param name="peerKnowsBlock">The peer may write into the block.</param>
+    /// <summary>Called when the set-up has failed before <see cref="Start"/>. The caller ends the control
+    /// connection.</summary>
+    /// <param name="error">The reason.</param>
+    /// <param name="peerKnowsBlock">Whether the peer may write into the block.</param>
     internal void Drop(Exception error, bool peerKnowsBlock)
     {
         _end.Drop(peerKnowsBlock);
@@ -283,7 +302,8 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
         _reader.Complete();
     }
 
-    /// <summary>The endpoint is closed. What the application still uses is given back once it has completed both directions.</summary>
+    /// <summary>Called when the endpoint is closed. Memory that the application still uses is released once it has
+    /// completed both directions.</summary>
     internal void OnEndpointClosed()
     {
         End(new ConnectionAbortedException("The connections were closed."), "the connections were closed", "closed", tellsPeer: false);
@@ -292,11 +312,11 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
     }
 
     /// <summary>Ends both directions with an error; the first one counts.</summary>
-    /// <param name="error">What this side's reads end by.</param>
-    /// <param name="reason">Why, for the log.</param>
-    /// <param name="errorType">What it is called in metrics.</param>
-    /// <param name="tellsPeer">The peer does not know.</param>
-    /// <param name="frame">What says it to the peer; null for an abort.</param>
+    /// <param name="error">The error with which this side's reads end.</param>
+    /// <param name="reason">The reason, for the log.</param>
+    /// <param name="errorType">The name of the error in metrics.</param>
+    /// <param name="tellsPeer">Whether the peer must be notified.</param>
+    /// <param name="frame">The frame that notifies the peer; null for an abort.</param>
     internal void End(Exception error, string reason, string errorType, bool tellsPeer, byte[]? frame = null)
     {
         if (!_end.TryEnd(error, errorType))
@@ -311,7 +331,7 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
         _end.Check();
     }
 
-    /// <summary>The peer has sent or written what it must not.</summary>
+    /// <summary>Called when the peer has violated the protocol.</summary>
     internal void OnViolation(string mistake)
     {
         ConnectionsLog.ProtocolViolated(_owner.Logger, ConnectionId, mistake);
@@ -319,7 +339,7 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
         End(new ConnectionAbortedException($"The peer violated the protocol: {mistake}."), mistake, "protocol", tellsPeer: true);
     }
 
-    /// <summary>What has come from the peer was damaged.</summary>
+    /// <summary>Called when damaged bytes have arrived from the peer.</summary>
     internal void OnDamaged(RmaIntegrityException damage)
     {
         if (!IsOver)
@@ -327,11 +347,11 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
         End(new ConnectionResetException($"The connection was ended, because it received damaged bytes. {damage.Message}", damage), damage.Message, "integrity", tellsPeer: true, SetUpMessages.Damaged(damage));
     }
 
-    /// <summary>What has come to the peer was damaged.</summary>
+    /// <summary>Called when the peer reports that damaged bytes have arrived from this side.</summary>
     internal void OnPeerDamaged(RmaIntegrityException damage) =>
         End(new ConnectionResetException($"The connection was ended, because its peer received damaged bytes. {damage.Message}", damage), damage.Message, "peer_integrity", tellsPeer: false);
 
-    /// <summary>What the peer has exposed can't be reached any more.</summary>
+    /// <summary>Releases the imported regions, because the peer's memory can't be reached any more.</summary>
     internal void EndImports()
     {
         RemoteRegion[] imported;
@@ -343,10 +363,11 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
         Array.ForEach(imported, static r => r.DisposeLater());
     }
 
-    /// <summary>Nothing more is started with the peer: its process may end without being missed.</summary>
+    /// <summary>Declares that no more operations are started with the peer, so that the end of its process is
+    /// not reported as an error.</summary>
     internal void FinishPeer() => _owner.FinishPeer(Peer);
 
-    /// <summary>All is given back: lets go of the peer.</summary>
+    /// <summary>Called when everything else is released: removes the peer.</summary>
     internal void LetGo()
     {
         _region?.Dispose();
@@ -354,8 +375,8 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
         _owner.RemovePeer(Peer, _end.MayPeerGo);
     }
 
-    /// <summary>Waits until nothing is written from here any more.</summary>
-    /// <returns>False where the peer has taken nothing for as long as CloseTimeout.</returns>
+    /// <summary>Waits until this side writes no more.</summary>
+    /// <returns>False if the peer has read nothing within CloseTimeout.</returns>
     private async Task<bool> EndsInTimeAsync()
     {
         while (true)
@@ -368,7 +389,7 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
             }
             catch (TimeoutException) when (credit != Credit)
             {
-                // It takes its time, but it takes.
+                // The peer is slow, but it keeps reading.
             }
             catch (TimeoutException)
             {

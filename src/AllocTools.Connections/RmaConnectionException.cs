@@ -1,11 +1,12 @@
 namespace AllocTools.Connections;
 
-/// <summary>A connection could not be set up, or the peer does not keep to the protocol. The message says why.</summary>
+/// <summary>A connection could not be set up, or the peer has violated the protocol. The message gives the
+/// reason.</summary>
 public sealed class RmaConnectionException : IOException
 {
-    /// <summary>Makes an error.</summary>
+    /// <summary>Creates an exception.</summary>
     /// <param name="message">The message: what happened, and what to do.</param>
-    /// <param name="innerException">The cause, if another exception is.</param>
+    /// <param name="innerException">The exception that caused this one; null if there is none.</param>
     public RmaConnectionException(string message, Exception? innerException = null)
         : base(message, innerException)
     {

@@ -4,7 +4,7 @@ using Microsoft.AspNetCore.Connections;
 namespace AllocTools.Connections;
 
 /// <summary>Connects to listeners.</summary>
-/// <param name="connections">What the connections belong to.</param>
+/// <param name="connections">The connections to which the new ones belong.</param>
 public sealed class RmaConnectionFactory(RmaConnections connections) : IConnectionFactory
 {
     /// <inheritdoc cref="RmaConnections.ConnectAsync"/>

@@ -6,16 +6,19 @@ using Microsoft.AspNetCore.Connections;
 
 namespace AllocTools.Connections;
 
-/// <summary>Listens for connections; made by <see cref="RmaConnections.Listen"/>.</summary>
+/// <summary>Listens for connections; <see cref="RmaConnections.Listen"/> creates it.</summary>
 /// <remarks>
-/// Set-ups run side by side. They and those that wait to be accepted are bounded by <see cref="RmaConnectionOptions.Backlog"/>. Where all places are taken, and another peer waits, the oldest set-up is
-/// given up that takes longer than a second (or a tenth of <see cref="RmaConnectionOptions.SetUpTimeout"/>): peers that say nothing hold up nobody for long.
+/// Set-ups run in parallel. <see cref="RmaConnectionOptions.Backlog"/> limits how many connections may be in set-up or
+/// wait to be accepted. If all places are taken and another peer waits, the oldest set-up is abandoned once it takes
+/// longer than a second (or a tenth of <see cref="RmaConnectionOptions.SetUpTimeout"/>), so that silent peers don't
+/// block others for long.
 /// </remarks>
 public sealed class RmaConnectionListener : IConnectionListener
 {
     private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(100);
 
-    /// <summary>How long a set-up is left alone though others wait for its place; one takes milliseconds.</summary>
+    /// <summary>How long a set-up may take although others wait for its place. Normally, it takes
+    /// milliseconds.</summary>
     private static readonly TimeSpan MostPatience = TimeSpan.FromSeconds(1);
 
     private readonly RmaConnections _owner;
@@ -60,17 +63,17 @@ public sealed class RmaConnectionListener : IConnectionListener
         _accepting = Task.Run(RunAsync);
     }
 
-    /// <summary>Where it listens, with the port that the system has picked.</summary>
+    /// <summary>Gets the end point on which it listens, with the port that the system has chosen.</summary>
     public EndPoint EndPoint { get; }
 
-    /// <summary>The system has refused to accept the last time.</summary>
+    /// <summary>Whether the system has refused the last attempt to accept a connection.</summary>
     internal bool IsInTrouble => Volatile.Read(ref _isInTrouble);
 
     private int Port => ((IPEndPoint)EndPoint).Port;
 
     /// <summary>Accepts the next connection.</summary>
     /// <param name="cancellationToken">Ends the wait.</param>
-    /// <returns>A <see cref="RmaConnection"/>; null once it is unbound and none is left.</returns>
+    /// <returns>A <see cref="RmaConnection"/>; null once the listener is unbound and no connection is left.</returns>
     public async ValueTask<ConnectionContext?> AcceptAsync(CancellationToken cancellationToken = default)
     {
         while (await _accepted.Reader.WaitToReadAsync(cancellationToken).ConfigureAwait(false))
@@ -83,8 +86,8 @@ public sealed class RmaConnectionListener : IConnectionListener
         return null;
     }
 
-    /// <summary>Stops listening. What was set up before can still be accepted.</summary>
-    /// <param name="cancellationToken">Ends the wait until it has stopped; it stops all the same.</param>
+    /// <summary>Stops listening. Connections that were set up before can still be accepted.</summary>
+    /// <param name="cancellationToken">Ends the wait for the listener to stop; it stops nevertheless.</param>
     public async ValueTask UnbindAsync(CancellationToken cancellationToken = default)
     {
         if (Interlocked.Exchange(ref _unbound, 1) == 0)
@@ -95,7 +98,7 @@ public sealed class RmaConnectionListener : IConnectionListener
         await _accepting.WaitAsync(cancellationToken).ConfigureAwait(false);
     }
 
-    /// <summary>Stops listening, and aborts connections that nobody has accepted.</summary>
+    /// <summary>Stops listening, and aborts connections that were not accepted.</summary>
     public async ValueTask DisposeAsync()
     {
         await UnbindAsync().ConfigureAwait(false);
@@ -115,11 +118,11 @@ public sealed class RmaConnectionListener : IConnectionListener
         }
         catch (Exception) when (_stopping.IsCancellationRequested)
         {
-            // It was unbound.
+            // The listener was unbound.
         }
         finally
         {
-            // Whatever has ended it: nothing more can be accepted.
+            // Nothing more can be accepted, whatever the reason.
             _accepted.Writer.TryComplete();
         }
     }
@@ -140,7 +143,8 @@ public sealed class RmaConnectionListener : IConnectionListener
         }
         catch (Exception e)
         {
-            // No more descriptors, the peer was gone at once, or something else: whatever it is, others may come.
+            // The process may have no more descriptors, or the peer has gone at once. In any case, others may still
+            // connect.
             socket?.Dispose();
             Volatile.Write(ref _isInTrouble, true);
             ConnectionsLog.AcceptFailed(_owner.Logger, Port, e);
@@ -148,7 +152,7 @@ public sealed class RmaConnectionListener : IConnectionListener
         }
     }
 
-    /// <summary>Waits for a place, and ends set-ups that take long.</summary>
+    /// <summary>Waits for a place, and ends set-ups that take too long.</summary>
     private async Task TakePlaceAsync()
     {
         TimeSpan wait;
@@ -157,8 +161,8 @@ public sealed class RmaConnectionListener : IConnectionListener
         while (!await _places.WaitAsync(wait, _stopping.Token).ConfigureAwait(false));
     }
 
-    /// <summary>Ends the oldest set-up, where it takes too long and its place is needed.</summary>
-    /// <returns>How long to wait for a place until the next one is looked at.</returns>
+    /// <summary>Ends the oldest set-up if it takes too long and its place is needed.</summary>
+    /// <returns>How long to wait for a place before the next set-up is checked.</returns>
     private TimeSpan DropOldest()
     {
         lock (_newcomers)
@@ -170,7 +174,7 @@ public sealed class RmaConnectionListener : IConnectionListener
             {
                 _newcomers.RemoveFirst();
                 oldest.IsDropped = true;
-                // Its callbacks must not run in this lock.
+                // The callbacks of the token must not run under this lock.
                 _ = oldest.Ends.CancelAsync();
                 return _patience;
             }
@@ -192,7 +196,7 @@ public sealed class RmaConnectionListener : IConnectionListener
         }
         catch (Exception e)
         {
-            // Of whatever kind: it is this peer's set-up alone.
+            // All exceptions are caught, because they only affect the set-up of this peer.
             _places.Release();
             if (newcomer.IsDropped)
                 _failures.Report(from, "The connecting side took too long to complete the set-up while others waited for its place (Backlog).", null);
@@ -214,14 +218,14 @@ public sealed class RmaConnectionListener : IConnectionListener
         connection.Abort(new ConnectionAbortedException("The listener was closed before the connection was accepted."));
         await connection.DisposeAsync().ConfigureAwait(false);
     }
-    /// <summary>A set-up that is not complete.</summary>
+    /// <summary>A set-up that is not yet complete.</summary>
     private sealed class Newcomer(CancellationToken stopping) : IDisposable
     {
         public CancellationTokenSource Ends { get; } = CancellationTokenSource.CreateLinkedTokenSource(stopping);
 
         public long Start { get; } = TimeProvider.System.GetTimestamp();
 
-        /// <summary>Its place was needed.</summary>
+        /// <summary>Whether it was ended because its place was needed.</summary>
         public bool IsDropped { get; set; }
 
         public void Dispose() => Ends.Dispose();

@@ -3,19 +3,20 @@ using Microsoft.AspNetCore.Connections;
 
 namespace AllocTools.Connections;
 
-/// <summary>Makes listeners for Kestrel and others, for end points of the type <see cref="RmaEndPoint"/>.</summary>
-/// <param name="connections">What they belong to.</param>
+/// <summary>Creates listeners for Kestrel and others, on end points of the type <see cref="RmaEndPoint"/>.</summary>
+/// <param name="connections">The connections to which the listeners belong.</param>
 public sealed class RmaConnectionListenerFactory(RmaConnections connections) : IConnectionListenerFactory, IConnectionListenerFactorySelector
 {
-    /// <summary>Whether it is an <see cref="RmaEndPoint"/> of these connections' pool, or of none.</summary>
+    /// <summary>Whether the end point is an <see cref="RmaEndPoint"/> of these connections' pool, or without a
+    /// pool.</summary>
     /// <param name="endpoint">The end point.</param>
     public bool CanBind(EndPoint endpoint) => endpoint is RmaEndPoint own && IsOfPool(own);
 
-    /// <summary>Listens.</summary>
+    /// <summary>Listens on an end point.</summary>
     /// <param name="endpoint">An <see cref="RmaEndPoint"/>, or another <see cref="IPEndPoint"/>.</param>
-    /// <param name="cancellationToken">Not looked at: it does not wait.</param>
-    /// <exception cref="NotSupportedException">It is no IP end point.</exception>
-    /// <exception cref="ArgumentException">It is of another pool.</exception>
+    /// <param name="cancellationToken">Ignored, because this does not wait.</param>
+    /// <exception cref="NotSupportedException">It is not an IP end point.</exception>
+    /// <exception cref="ArgumentException">It belongs to another pool.</exception>
     /// <exception cref="AddressInUseException">Something else listens there.</exception>
     public ValueTask<IConnectionListener> BindAsync(EndPoint endpoint, CancellationToken cancellationToken = default)
     {

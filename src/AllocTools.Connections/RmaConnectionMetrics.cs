@@ -4,10 +4,11 @@ using AllocTools.Diagnostics;
 namespace AllocTools.Connections;
 
 /// <summary>
-/// Publishes the statistics of connections as metrics of the meter <see cref="AllocToolsDiagnostics.MeterName"/>; docs/telemetry.md lists them.
-/// <c>AddRmaConnections</c> makes one.
+/// Publishes the statistics of connections as metrics of the meter <see cref="AllocToolsDiagnostics.MeterName"/>;
+/// docs/telemetry.md lists them. <c>AddRmaConnections</c> creates one.
 /// </summary>
-/// <remarks>Nothing is counted for them where a byte moves: all but the histogram are read when somebody looks. Connections are held weakly. All members are safe to call from any thread.</remarks>
+/// <remarks>The metrics cost nothing when data is transferred: all but the histogram are read only when they are
+/// collected. Connections are held weakly. All members are safe to call from any thread.</remarks>
 public sealed class RmaConnectionMetrics
 {
     private const string Direction = "rma.direction";
@@ -15,8 +16,8 @@ public sealed class RmaConnectionMetrics
     private readonly LiveObjects<RmaConnections> _live = new();
     private readonly Histogram<double> _setUp;
 
-    /// <summary>Makes the instruments. There is nothing to see until connections are added.</summary>
-    /// <param name="meterFactory">Makes the meter, and owns it.</param>
+    /// <summary>Creates the instruments, which have no values until connections are added.</summary>
+    /// <param name="meterFactory">Creates the meter, and owns it.</param>
     public RmaConnectionMetrics(IMeterFactory meterFactory)
     {
         ArgumentNullException.ThrowIfNull(meterFactory);
@@ -30,7 +31,7 @@ public sealed class RmaConnectionMetrics
         _setUp = meter.CreateHistogram("rma.connection.setup.duration", "s", "How long it took to set up a connection, from the TCP connection on.", advice: RmaBuckets.Registration);
     }
 
-    /// <summary>Shows connections until they are removed or collected. Adding them again changes nothing.</summary>
+    /// <summary>Publishes connections until they are removed or collected. Adding them again has no effect.</summary>
     /// <param name="connections">The connections.</param>
     public void Add(RmaConnections connections)
     {
@@ -52,7 +53,7 @@ public sealed class RmaConnectionMetrics
         };
     }
 
-    /// <summary>Shows connections no longer.</summary>
+    /// <summary>Stops publishing connections.</summary>
     /// <param name="connections">The connections.</param>
     public void Remove(RmaConnections connections)
     {

@@ -102,9 +102,9 @@ public sealed class RmaConnectionOptions
     public bool CopyInput { get; set; }
 
     /// <summary>
-    /// The check value that everything carries which goes through a connection, in both directions, so that bytes that
-    /// were damaged on the way end the connection with an error and never reach the application. The stronger one of
-    /// what both sides have set is used. Default: <see cref="RmaIntegrity.None"/>.
+    /// The kind of check value that all data of a connection carries, in both directions. Bytes that were
+    /// damaged on the way end the connection with an error and never reach the application. If the two sides
+    /// differ, the stronger kind is used. Default: <see cref="RmaIntegrity.None"/>.
     /// </summary>
     [OptionChoice(typeof(RmaIntegrity))]
     public RmaIntegrity Integrity { get; set; }

@@ -1,32 +1,36 @@
 namespace AllocTools.Connections;
 
-/// <summary>What connections have done so far, and how many there are.</summary>
+/// <summary>The number of connections, and what they have done so far.</summary>
 public sealed record RmaConnectionStatistics
 {
-    /// <summary>Connections that are open.</summary>
+    /// <summary>Gets the number of open connections.</summary>
     public int Active { get; init; }
 
-    /// <summary>Ended connections whose peer may still write to their memory.</summary>
+    /// <summary>Gets the number of ended connections whose peer may still write to their memory.</summary>
     public int Ending { get; init; }
 
-    /// <summary>Bytes that were handed over to be written, of all connections so far.</summary>
+    /// <summary>Gets the bytes that were passed to all connections to be written.</summary>
     public long BytesSent { get; init; }
 
-    /// <summary>Bytes that have come, of all connections so far.</summary>
+    /// <summary>Gets the bytes that have arrived on all connections.</summary>
     public long BytesReceived { get; init; }
 
-    /// <summary>How often a write had to wait for room in the peer's memory.</summary>
+    /// <summary>Gets how often a write had to wait for room in the peer's memory.</summary>
     public long CreditStalls { get; init; }
 
-    /// <summary>For how long writes had to wait for room in the peer's memory.</summary>
+    /// <summary>Gets for how long writes had to wait for room in the peer's memory.</summary>
     public TimeSpan CreditStallTime { get; init; }
 
-    /// <summary>Connections that have ended as they should.</summary>
+    /// <summary>Gets the number of connections that have ended without an error.</summary>
     public long EndsInOrder { get; init; }
 
-    /// <summary>Connections that have ended otherwise, by error: aborted, peer_aborted, peer_ended, peer_silent, protocol, integrity, peer_integrity, refused, close_timeout, disposed, closed, or the transport's error.</summary>
+    /// <summary>Gets the number of connections that have ended with an error, by error: aborted, peer_aborted,
+    /// peer_ended, peer_silent, protocol, integrity, peer_integrity, refused, close_timeout, disposed, closed, or the
+    /// transport's error.</summary>
     public IReadOnlyDictionary<string, long> EndsByError { get; init; } = new Dictionary<string, long>();
 
-    /// <summary>Set-ups that have failed at this side, by error: setup_timeout, authentication, refused, provider, options, too_many, peer_ended, protocol, or the socket's or the pool's error. Those that the caller has cancelled are not among them.</summary>
+    /// <summary>Gets the number of set-ups that have failed on this side, by error: setup_timeout, authentication,
+    /// refused, provider, options, too_many, peer_ended, protocol, or the socket's or the pool's error. Set-ups that
+    /// the caller has cancelled are not included.</summary>
     public IReadOnlyDictionary<string, long> SetUpFailuresByError { get; init; } = new Dictionary<string, long>();
 }

@@ -8,12 +8,14 @@ namespace AllocTools.Connections;
 /// <summary>A connection as a stream. Disposing it disposes the connection.</summary>
 /// <remarks>
 /// <para>
-/// Unlike the pipe, a write fails where the peer reads no more: from the second one on, as with a socket whose peer has closed it. The first one is lost, and
-/// the end of the stream that is read says so; by that HttpClient tells a connection that was closed while it was idle, and sends the request again.
+/// Unlike with the pipe, a write fails if the peer no longer reads: from the second write on, as with a socket that
+/// the peer has closed. The first write is lost, which the end of the read stream indicates: HttpClient detects in
+/// this way that a connection was closed while it was idle, and sends the request again.
 /// </para>
 /// <para>
-/// As a socket's, it may be disposed while it is read and written: a call that is pending fails, and the memory that a call works on is given back when the last
-/// one has returned. A write that is cut so aborts the connection, since the peer must not take the part for the whole.
+/// Like a socket, it may be disposed during a read and a write. A pending call fails, and the memory that a call uses
+/// is released when the last call has returned. If a write is cut off in this way, the connection is aborted, because
+/// the peer must not mistake the part for the whole.
 /// </para>
 /// </remarks>
 internal sealed class RmaConnectionStream(RmaConnection connection) : Stream
@@ -56,13 +58,13 @@ internal sealed class RmaConnectionStream(RmaConnection connection) : Stream
             int length = (int)bytes.Length;
             if (length > 0)
                 bytes.CopyTo(buffer.Span);
-            // A read of nothing waits for something, and takes nothing.
+            // A read into an empty buffer waits for data, and consumes none.
             input.AdvanceTo(bytes.End);
             return length;
         }
         catch (ConnectionAbortedException e)
         {
-            // Which would be taken for a cancellation.
+            // ConnectionAbortedException is an OperationCanceledException, so it would be mistaken for a cancellation.
             throw new IOException(e.Message, e);
         }
         finally
@@ -132,7 +134,7 @@ internal sealed class RmaConnectionStream(RmaConnection connection) : Stream
 
     protected override void Dispose(bool disposing)
     {
-        // As a socket, which goes on sending what was written. Never throws.
+        // Like a socket, this does not wait, and written data is still sent. It never throws.
         if (disposing)
             CloseBoth();
         base.Dispose(disposing);
@@ -152,7 +154,8 @@ internal sealed class RmaConnectionStream(RmaConnection connection) : Stream
         CloseReading();
     }
 
-    /// <summary>Ends the reading, at once or with the read that is under way: what that has of the ring is its own until it returns.</summary>
+    /// <summary>Ends reading, either immediately or when a pending read returns, which may use memory of the ring
+    /// until then.</summary>
     internal void CloseReading()
     {
         switch (_reading.Close())
@@ -172,7 +175,8 @@ internal sealed class RmaConnectionStream(RmaConnection connection) : Stream
         CloseOne();
     }
 
-    /// <summary>One of the two directions is used no more; with the second one the connection ends.</summary>
+    /// <summary>Called when one of the two directions is no longer used. The second call disposes the
+    /// connection.</summary>
     private void CloseOne()
     {
         if (Interlocked.Decrement(ref _open) == 0)
@@ -206,8 +210,8 @@ internal sealed class RmaConnectionStream(RmaConnection connection) : Stream
 
     private static IOException Disposed() => new("The stream was disposed while the call was pending.", new ObjectDisposedException(nameof(RmaConnectionStream)));
 
-    /// <summary>The use of one direction: one call at a time, and none after it was closed.</summary>
-    /// <remarks>Mutable: it stays where it is.</remarks>
+    /// <summary>Guards the use of one direction: one call at a time, and none after it was closed.</summary>
+    /// <remarks>It is a mutable struct, so it must not be copied.</remarks>
     private struct Use(string name)
     {
         private const int Idle = 0;
@@ -217,20 +221,20 @@ internal sealed class RmaConnectionStream(RmaConnection connection) : Stream
 
         private int _state;
 
-        /// <summary>What closing has found.</summary>
+        /// <summary>The state in which closing has found the direction.</summary>
         public enum Closing
         {
             /// <summary>It was closed before.</summary>
             Before = 0,
 
-            /// <summary>No call used it: the caller goes on with the end.</summary>
+            /// <summary>No call was using it: the caller must complete the direction.</summary>
             AtOnce = 1,
 
-            /// <summary>A call uses it, which goes on with the end when it returns.</summary>
+            /// <summary>A call is using it, and completes the direction when it returns.</summary>
             WithTheCall = 2,
         }
 
-        /// <summary>It is closed, and a call is still using it.</summary>
+        /// <summary>Whether it is closed while a call is still using it.</summary>
         public readonly bool IsClosing => Volatile.Read(in _state) == BusyAndClosing;
 
         public void Begin()
@@ -243,7 +247,7 @@ internal sealed class RmaConnectionStream(RmaConnection connection) : Stream
             throw new ObjectDisposedException(nameof(RmaConnectionStream));
         }
 
-        /// <returns>True: it was closed meanwhile, and the caller goes on with the end.</returns>
+        /// <returns>True: it was closed meanwhile, and the caller must complete the direction.</returns>
         public bool End() => Interlocked.CompareExchange(ref _state, Idle, Busy) == BusyAndClosing && Interlocked.Exchange(ref _state, Closed) == BusyAndClosing;
 
         public Closing Close()
@@ -252,7 +256,7 @@ internal sealed class RmaConnectionStream(RmaConnection connection) : Stream
                 return Closing.WithTheCall;
             if (Interlocked.CompareExchange(ref _state, Closed, Idle) == Idle)
                 return Closing.AtOnce;
-            // A call has begun or ended meanwhile, or it is closed.
+            // A call has begun or ended meanwhile, or the direction is already closed.
             return Volatile.Read(ref _state) >= Closed ? Closing.Before : Close();
         }
     }

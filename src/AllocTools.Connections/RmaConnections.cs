@@ -16,8 +16,8 @@ using Microsoft.Extensions.Options;
 namespace AllocTools.Connections;
 
 /// <summary>
-/// Connections over one pool: an endpoint that all of them share, with the means to connect and to listen. One for a process and pool;
-/// dispose it before the pool.
+/// Connections over one pool: an endpoint that all of them share, with methods to connect and to listen. Create one
+/// per process and pool, and dispose it before the pool.
 /// </summary>
 /// <remarks>All members are safe to call from any thread.</remarks>
 public sealed class RmaConnections : INotificationSink, IAsyncDisposable, IDisposable
@@ -39,16 +39,19 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable, IDispo
     private int _disposed;
 
     /// <summary>Opens the endpoint.</summary>
-    /// <param name="pool">Where the memory comes from; its option Access must include RemoteWrite. It must outlive this object.</param>
-    /// <param name="options">The options; null for the defaults. Read here.</param>
-    /// <param name="loggerFactory">Takes the log; null for none.</param>
-    /// <param name="time">The clock; null for the system's.</param>
+    /// <param name="pool">The pool that provides the memory; its option Access must include RemoteWrite. It must
+    /// outlive this object.</param>
+    /// <param name="options">The options, which are copied; null for the defaults.</param>
+    /// <param name="loggerFactory">Creates the logger; null for no log.</param>
+    /// <param name="time">The clock; null for the system's clock.</param>
     /// <param name="local">
-    /// Connections over another pool, such as one over shm, that carry what is set up here between processes of one host, where both sides have them; null for none. They must outlive this object.
+    /// Connections over another pool, such as one over shm. They carry the connections between processes of one host,
+    /// if both sides have such a pool. Null for none. They must outlive this object.
     /// </param>
     /// <exception cref="OptionsValidationException">The options are invalid.</exception>
     /// <exception cref="ArgumentException">The local connections are over the same provider, or have local ones themselves.</exception>
-    /// <exception cref="NotSupportedException">The provider has no writes with notifications of 4 bytes, or no endpoint that moves by itself.</exception>
+    /// <exception cref="NotSupportedException">The provider has no writes with notifications of 4 bytes, or no
+    /// endpoint that makes progress on its own.</exception>
     /// <exception cref="RmaProviderException">The endpoint can't be opened.</exception>
     public RmaConnections(IRmaMemoryPool pool, RmaConnectionOptions? options = null, ILoggerFactory? loggerFactory = null, TimeProvider? time = null, RmaConnections? local = null)
     {
@@ -79,7 +82,8 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable, IDispo
         _endpoint = endpoint;
         Shares = new OperationShares(endpoint, _time);
         Terms = new ProcessTerms(Guid.NewGuid(), LocalHost.Id, Environment.ProcessId, Options.HeartbeatInterval, Options.PeerTimeout, endpoint.OperationTimeout, traits.DeliveryComplete, Options.Integrity);
-        // Which of both carries a connection is known once the listener has answered: what holds for either.
+        // It is known only after the listener's answer which of the two carries a connection, so the terms must hold
+        // for both.
         if (local is not null)
             Terms = Terms.Or(local.Terms);
         _runsInline = Options.Continuations == RmaContinuations.Inline;
@@ -90,10 +94,11 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable, IDispo
         _timer = _time.CreateTimer(static connections => ((RmaConnections)connections!).Watch(), this, Options.HeartbeatInterval, Options.HeartbeatInterval);
     }
 
-    /// <summary>A random number of this process, which peers know it by.</summary>
+    /// <summary>Gets the random number by which peers identify this process.</summary>
     public Guid Process => Terms.Process;
 
-    /// <summary>How many connections have something left: open ones, and those whose end is under way.</summary>
+    /// <summary>Gets the number of connections that still have resources: open ones, and those that are
+    /// ending.</summary>
     public int Count => _connections.Count;
 
     /// <summary>The properties of this process that peers receive.</summary>
@@ -102,25 +107,28 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable, IDispo
     /// <summary>How the endpoint's operations are shared among the peers.</summary>
     internal OperationShares Shares { get; }
 
-    /// <summary>Cancelled where it is disposed: set-ups end.</summary>
+    /// <summary>Cancelled when this object is disposed, which ends set-ups.</summary>
     internal CancellationToken Closing => _closing.Token;
 
-    /// <summary>Cancelled once the endpoint is closed, also its transport where that was stuck: what is kept for late writes goes back, since none comes any more.</summary>
+    /// <summary>Cancelled once the endpoint is closed, including a transport that was stuck. Memory that is kept for
+    /// late writes is then released, because no more writes can arrive.</summary>
     internal CancellationToken EndpointClosed => _endpointClosed.Token;
 
     internal IRmaMemoryPool Pool { get; }
 
-    /// <summary>What carries connections between processes of this host; null for nothing else.</summary>
+    /// <summary>The connections that carry those between processes of this host; null if there are none.</summary>
     internal RmaConnections? Local { get; }
 
-    /// <summary>What peers may pick from, with the endpoint's address of each.</summary>
+    /// <summary>The transports that peers may choose from, with the endpoint's address on each.</summary>
     internal (string Name, ReadOnlyMemory<byte> Address)[] Transports =>
         Local is { } local && LocalHost.Id != Guid.Empty ? [(Provider, Address), (local.Provider, local.Address)] : [(Provider, Address)];
 
-    /// <summary>The connections over a transport that this side has offered; null if it has not offered it.</summary>
+    /// <summary>Returns the connections over a transport that this side has offered; null if it has not offered
+    /// it.</summary>
     internal RmaConnections? Find(string transport) => transport == Provider ? this : transport == Local?.Provider && LocalHost.Id != Guid.Empty ? Local : null;
 
-    /// <summary>The connections over which a peer is served: local ones, where both sides have them and are on one host.</summary>
+    /// <summary>Chooses the connections that serve a peer: the local ones, if both sides have them and are on one
+    /// host.</summary>
     internal RmaConnections? Pick(ProcessTerms peer, Func<string, bool> isOffered)
     {
         if (Local is { } local && peer.Host != Guid.Empty && peer.Host == LocalHost.Id && isOffered(local.Provider))
@@ -128,22 +136,23 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable, IDispo
         return isOffered(Provider) ? this : null;
     }
 
-    /// <summary>Bounds the rings that have grown.</summary>
+    /// <summary>Limits the memory of rings that have grown.</summary>
     internal RingShare RingShare { get; }
 
-    /// <summary>Bounds the staging memory that has nothing to do.</summary>
+    /// <summary>Limits the idle staging memory.</summary>
     internal StagingShare StagingShare { get; } = new();
 
-    /// <summary>What the connections have done.</summary>
+    /// <summary>The totals of all connections.</summary>
     internal ConnectionTotals Totals { get; } = new();
 
     /// <summary>
-    /// The endpoint that all share, also for reads and writes of peers' memory beside the streams (<see cref="RmaConnection.Import"/>). The notifications that come
-    /// are the connections' own, and so is its end: don't dispose it.
+    /// Gets the endpoint that all connections share. It can also be used to read and write peers' memory beside the
+    /// streams (<see cref="RmaConnection.Import"/>). Its notifications are reserved for the connections, which also
+    /// close it: don't dispose it.
     /// </summary>
     public IRmaEndpoint Endpoint => _endpoint;
 
-    /// <summary>Listeners that the system lets accept nothing for now.</summary>
+    /// <summary>The number of listeners that can't accept connections at present.</summary>
     internal int ListenersInTrouble => _listeners.Keys.Count(static l => l.IsInTrouble);
 
     internal RmaConnectionOptions Options { get; }
@@ -156,17 +165,19 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable, IDispo
 
     internal ReadOnlyMemory<byte> Address => _endpoint.Address;
 
-    /// <summary>What the connections have done so far, and how many there are.</summary>
+    /// <summary>Returns the number of connections, and what they have done so far.</summary>
     public RmaConnectionStatistics GetStatistics() => Totals.Snapshot();
 
     /// <summary>Connects to a listener.</summary>
     /// <param name="endPoint">Its end point: an <see cref="IPEndPoint"/> or a <see cref="DnsEndPoint"/>.</param>
     /// <param name="cancellationToken">Ends the attempt.</param>
-    /// <exception cref="ArgumentException">It is an end point of another type.</exception>
+    /// <exception cref="ArgumentException">The end point has another type.</exception>
     /// <exception cref="System.Net.Sockets.SocketException">Nothing listens there, or it can't be reached.</exception>
-    /// <exception cref="ObjectDisposedException">The connections are closed, or were meanwhile.</exception>
-    /// <exception cref="RmaConnectionException">The listener has refused, does not use AllocTools, or did not answer in time.</exception>
-    /// <exception cref="RmaException">The pool has no room, or the listener's transport does not fit.</exception>
+    /// <exception cref="ObjectDisposedException">The connections are closed, or were closed meanwhile.</exception>
+    /// <exception cref="RmaConnectionException">The listener has refused the connection, does not use AllocTools, or
+    /// did not answer in time.</exception>
+    /// <exception cref="RmaException">The pool has no room, or the transport of the listener is not
+    /// compatible.</exception>
     public ValueTask<RmaConnection> ConnectAsync(EndPoint endPoint, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(endPoint);
@@ -177,7 +188,7 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable, IDispo
     }
 
     /// <summary>Listens for connections.</summary>
-    /// <param name="endPoint">Where; port 0 lets the system choose one.</param>
+    /// <param name="endPoint">The address and port; port 0 lets the system choose one.</param>
     /// <exception cref="AddressInUseException">Something else listens there.</exception>
     public RmaConnectionListener Listen(IPEndPoint endPoint)
     {
@@ -192,14 +203,15 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable, IDispo
                 return listener;
             }
         }
-        // It was disposed meanwhile.
+        // This object was disposed meanwhile.
         _ = listener.DisposeAsync().AsTask();
         throw new ObjectDisposedException(nameof(RmaConnections));
     }
 
     /// <summary>
-    /// Ends listeners, aborts the connections that are left, waits up to <see cref="RmaConnectionOptions.CloseTimeout"/> until their memory is back, and closes the endpoint. The memory of
-    /// connections that their users read by the pipe and have not disposed by then is given back when they do. Never throws.
+    /// Closes listeners, aborts the remaining connections, waits up to <see cref="RmaConnectionOptions.CloseTimeout"/>
+    /// for their memory to be released, and closes the endpoint. If a connection is still read through its pipe at
+    /// that time, its memory is released when its user disposes it. It never throws.
     /// </summary>
     public ValueTask DisposeAsync()
     {
@@ -208,14 +220,14 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable, IDispo
             if (_disposed == 0)
             {
                 Volatile.Write(ref _disposed, 1);
-                // Not in this lock, nor in the caller's context.
+                // This must run neither under this lock nor in the caller's context.
                 _disposal = Task.Run(CloseAsync);
             }
             return new ValueTask(_disposal);
         }
     }
 
-    /// <summary>As <see cref="DisposeAsync"/>, and blocks until that is done.</summary>
+    /// <summary>Does the same as <see cref="DisposeAsync"/>, and blocks until that is done.</summary>
     public void Dispose() => DisposeAsync().AsTask().GetAwaiter().GetResult();
 
     private async Task CloseAsync()
@@ -239,12 +251,12 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable, IDispo
             _ = NoteClosedLaterAsync();
         RmaConnection[] left = [.. _connections.Values];
         Array.ForEach(left, static c => c.OnEndpointClosed());
-        // Of those that their users still have nothing is waited for.
+        // Connections that their users have not completed are not waited for.
         ends = Task.WhenAll(left.Where(static c => c.IsCompleted).Select(static c => c.WholeEnd));
         await ends.WaitAsync(Options.CloseTimeout, _time).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
     }
 
-    /// <summary>Something in the transport is stuck: peers may write until it is really closed.</summary>
+    /// <summary>Called when the transport is stuck: peers may write until it is actually closed.</summary>
     private async Task NoteClosedLaterAsync()
     {
         await _endpoint.Closed.ConfigureAwait(false);
@@ -256,7 +268,8 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable, IDispo
     void INotificationSink.OnNotification(ulong value, RmaPeer? sender)
     {
         Notice notice = Notice.Decode(value);
-        // The last ones of a connection may be found when all else of it has ended: their bytes were there before.
+        // The last notifications of a connection may be found after everything else of it has ended. Their bytes
+        // arrived before.
         if (!_connections.TryGetValue(notice.Connection, out RmaConnection? connection))
             return;
         if (sender is { } known && known.Entry != connection.Peer.Entry)
@@ -275,7 +288,7 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable, IDispo
             connection.End(new ConnectionAbortedException(failure.Message, failure), "the endpoint has failed", RmaTags.ErrorTypeOf(failure), tellsPeer: true);
     }
 
-    /// <summary>Makes a connection that the peer may write to from here on.</summary>
+    /// <summary>Creates a connection; the peer may write to it from now on.</summary>
     internal RmaConnection Add(ControlConnection control, RmaPeer peer, ProcessTerms terms, RmaIntegrity integrity)
     {
         long? start = ConnectionEnd.StartOf(terms);
@@ -301,12 +314,13 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable, IDispo
         }
     }
 
-    /// <summary>The name of a connection in logs: unlike those of other connections, and of another start.</summary>
+    /// <summary>Creates a name for a connection in logs, which differs from those of other connections and of other
+    /// runs.</summary>
     internal string NewConnectionId() => string.Create(CultureInfo.InvariantCulture, $"{_idStart}{Interlocked.Increment(ref _lastId):X}");
 
     internal RmaPeer InsertPeer(ReadOnlySpan<byte> address) => _endpoint.InsertPeer(address);
 
-    /// <summary>One connection of the peer's starts nothing more with it.</summary>
+    /// <summary>Declares that one connection to the peer starts no more operations.</summary>
     internal void FinishPeer(RmaPeer peer) => _endpoint.FinishPeer(peer);
 
     internal void RemovePeer(RmaPeer peer, bool isFinished = false)
@@ -317,7 +331,7 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable, IDispo
         }
         catch (ObjectDisposedException)
         {
-            // With the endpoint.
+            // The peer was removed with the endpoint.
         }
     }
 
@@ -333,7 +347,7 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable, IDispo
 
     internal void Forget(RmaConnectionListener listener) => _listeners.TryRemove(listener, out _);
 
-    /// <summary>Nothing of a connection is used any more, and nothing comes for it.</summary>
+    /// <summary>Called when nothing of a connection is used any more, and no more writes can arrive for it.</summary>
     internal void Remove(RmaConnection connection)
     {
         _connections.TryRemove(connection.Number, out _);

@@ -9,13 +9,14 @@ namespace Microsoft.Extensions.DependencyInjection;
 public static class RmaConnectionsHealthChecksBuilderExtensions
 {
     /// <summary>
-    /// Adds a check of the connections over a pool. Degraded: a call into the transport does not return, a listener can't accept, or much memory is kept of connections that are over. Unhealthy: their
-    /// endpoint can make no progress, or they are closed. Their figures are its data.
+    /// Adds a check of the connections over a pool. Degraded: a call into the transport does not return, a listener
+    /// can't accept, or the memory of many ended connections is kept. Unhealthy: their endpoint can't make progress,
+    /// or they are closed. The data of the result are the connections' statistics.
     /// </summary>
     /// <param name="builder">What <c>AddHealthChecks</c> returned.</param>
     /// <param name="poolName">The name of a pool whose connections are added before or after; <c>default</c> is the unnamed one.</param>
     /// <param name="configure">Sets the thresholds.</param>
-    /// <param name="name">The check's name; null: <c>rma_connections_</c> and the pool's.</param>
+    /// <param name="name">The check's name; null for <c>rma_connections_</c> followed by the pool's name.</param>
     /// <param name="failureStatus">The status that is reported instead of <see cref="HealthStatus.Unhealthy"/>.</param>
     /// <param name="tags">Tags for selecting checks.</param>
     /// <returns>The builder.</returns>

@@ -18,13 +18,14 @@ public static class RmaConnectionsServiceCollectionExtensions
     /// <summary>Adds connections over the unnamed pool.</summary>
     /// <remarks>
     /// <para>
-    /// Adds, as singletons: <see cref="RmaConnections"/>, <see cref="RmaConnectionFactory"/> and <see cref="RmaConnectionListenerFactory"/>. They are made
-    /// when they are first asked for, and closed after the hosted services have stopped. Kestrel listens by them after
-    /// <c>builder.WebHost.UseRma()</c>.
+    /// Adds, as singletons: <see cref="RmaConnections"/>, <see cref="RmaConnectionFactory"/> and
+    /// <see cref="RmaConnectionListenerFactory"/>. They are created when they are first requested, and closed after
+    /// the hosted services have stopped. Kestrel uses them to listen after <c>builder.WebHost.UseRma()</c>.
     /// </para>
     /// <para>
-    /// The options are bound to the subsection <c>Connections</c> of the section that the pool was added with, such as <c>AllocTools:Connections</c>; the code goes over
-    /// it. The pool's option Access gets RemoteWrite.
+    /// The options are bound to the subsection <c>Connections</c> of the section with which the pool was added, such
+    /// as <c>AllocTools:Connections</c>; options in code override it. RemoteWrite is added to the pool's option
+    /// Access.
     /// </para>
     /// </remarks>
     /// <param name="services">Where to add them, after <c>AddRmaMemoryPool</c>.</param>
@@ -34,7 +35,7 @@ public static class RmaConnectionsServiceCollectionExtensions
     public static IServiceCollection AddRmaConnections(this IServiceCollection services, Action<RmaConnectionOptions>? configure = null) =>
         Add(services, RmaMemoryPoolName.Default, configure);
 
-    /// <summary>Adds connections over a named pool: keyed services, whose key is the pool's name.</summary>
+    /// <summary>Adds connections over a named pool as keyed services, whose key is the pool's name.</summary>
     /// <inheritdoc cref="AddRmaConnections(IServiceCollection, Action{RmaConnectionOptions})"/>
     /// <param name="services">Where to add them, after <c>AddRmaMemoryPool</c>.</param>
     /// <param name="poolName">The pool's name.</param>
@@ -52,7 +53,7 @@ public static class RmaConnectionsServiceCollectionExtensions
             ?? throw new InvalidOperationException($"There is no pool '{poolName}' yet. Add it before its connections: AddRmaMemoryPool<TProvider>(…).");
         if (services.Any(d => d.IsKeyedService && d.ServiceType == typeof(RmaConnections) && Equals(d.ServiceKey, poolName)))
         {
-            // Several parts of an application may ask for them.
+            // Several parts of an application may request the same connections.
             if (configure is not null)
                 services.Configure(poolName, configure);
             return services;

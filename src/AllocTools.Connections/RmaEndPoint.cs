@@ -3,26 +3,28 @@ using System.Net;
 namespace AllocTools.Connections;
 
 /// <summary>
-/// An end point of connections over registered memory: the IP address and TCP port of the control connection. Its type is what has Kestrel
-/// bind it with this transport and not with sockets.
+/// An end point of connections over registered memory: the IP address and TCP port of the control connection. Its type
+/// makes Kestrel bind it with this transport instead of sockets.
 /// </summary>
-/// <remarks>Its text is that of an <see cref="IPEndPoint"/>, without the pool's name: Kestrel makes its URLs of it.</remarks>
+/// <remarks>Its text is that of an <see cref="IPEndPoint"/>, without the pool's name, because Kestrel builds its URLs
+/// from it.</remarks>
 public sealed class RmaEndPoint : IPEndPoint
 {
-    /// <summary>An end point.</summary>
-    /// <param name="address">The address to listen at or to connect to.</param>
-    /// <param name="port">0 to 65,535; 0 lets the system pick one, when it is listened at.</param>
+    /// <summary>Creates an end point.</summary>
+    /// <param name="address">The address on which to listen, or to which to connect.</param>
+    /// <param name="port">0 to 65,535; for listening, 0 lets the system choose one.</param>
     public RmaEndPoint(IPAddress address, int port)
         : base(address, port)
     {
     }
 
-    /// <summary>An end point at the address and port of another one.</summary>
+    /// <summary>Creates an end point with the address and port of another one.</summary>
     /// <param name="endPoint">The other one.</param>
     public RmaEndPoint(IPEndPoint endPoint)
         : base((endPoint ?? throw new ArgumentNullException(nameof(endPoint))).Address, endPoint.Port) => PoolName = (endPoint as RmaEndPoint)?.PoolName;
 
-    /// <summary>An end point at the address and port of another one, over a named pool's connections.</summary>
+    /// <summary>Creates an end point with the address and port of another one, for a named pool's
+    /// connections.</summary>
     /// <param name="endPoint">The other one.</param>
     /// <param name="poolName">The pool's name.</param>
     public RmaEndPoint(IPEndPoint endPoint, string poolName)
@@ -32,10 +34,10 @@ public sealed class RmaEndPoint : IPEndPoint
         PoolName = poolName;
     }
 
-    /// <summary>The pool over whose connections Kestrel listens there; null for the unnamed one.</summary>
+    /// <summary>Gets the name of the pool over whose connections Kestrel listens; null for the unnamed pool.</summary>
     public string? PoolName { get; }
 
-    /// <summary>As of an <see cref="IPEndPoint"/>, of this type.</summary>
+    /// <summary>Creates an end point of this type, like <see cref="IPEndPoint"/>.</summary>
     /// <param name="socketAddress">The address.</param>
     public override EndPoint Create(SocketAddress socketAddress)
     {
@@ -43,8 +45,8 @@ public sealed class RmaEndPoint : IPEndPoint
         return PoolName is null ? new RmaEndPoint(endPoint) : new RmaEndPoint(endPoint, PoolName);
     }
 
-    /// <summary>Equal where address, port and pool are.</summary>
-    /// <param name="comparand">Another one.</param>
+    /// <summary>Whether address, port and pool are equal.</summary>
+    /// <param name="comparand">The other end point.</param>
     public override bool Equals(object? comparand) => base.Equals(comparand) && (comparand as RmaEndPoint)?.PoolName == PoolName;
 
     /// <inheritdoc/>

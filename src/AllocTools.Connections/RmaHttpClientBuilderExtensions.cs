@@ -3,11 +3,13 @@ using Microsoft.Extensions.Http;
 
 namespace Microsoft.Extensions.DependencyInjection;
 
-/// <summary>Has clients of <c>AddHttpClient</c> and <c>AddGrpcClient</c> connect over registered memory.</summary>
-/// <remarks>The client's primary handler must be a <see cref="SocketsHttpHandler"/>, which it is unless another one was set; it may be set before or after.</remarks>
+/// <summary>Makes clients of <c>AddHttpClient</c> and <c>AddGrpcClient</c> connect over registered memory.</summary>
+/// <remarks>The client's primary handler must be a <see cref="SocketsHttpHandler"/>, which is the default. It may be
+/// configured before or after.</remarks>
 public static class RmaHttpClientBuilderExtensions
 {
-    /// <summary>Has a client connect over the unnamed pool's registered memory, by the connections that <c>AddRmaConnections</c> has added.</summary>
+    /// <summary>Makes a client connect over the unnamed pool's registered memory, with the connections that
+    /// <c>AddRmaConnections</c> has added.</summary>
     /// <param name="builder">The client.</param>
     /// <returns>The same builder.</returns>
     public static IHttpClientBuilder UseRma(this IHttpClientBuilder builder)
@@ -16,7 +18,8 @@ public static class RmaHttpClientBuilderExtensions
         return Use(builder, "AddRmaConnections()", static services => services.GetService<RmaConnections>());
     }
 
-    /// <summary>Has a client connect over a named pool's registered memory, by the connections that <c>AddRmaConnections</c> with that name has added.</summary>
+    /// <summary>Makes a client connect over a named pool's registered memory, with the connections that
+    /// <c>AddRmaConnections</c> has added under that name.</summary>
     /// <param name="builder">The client.</param>
     /// <param name="poolName">The pool's name.</param>
     /// <returns>The same builder.</returns>
@@ -31,7 +34,7 @@ public static class RmaHttpClientBuilderExtensions
     {
         string name = builder.Name;
         builder.UseSocketsHttpHandler();
-        // After all that sets a handler, wherever it stands.
+        // This must run after everything that sets a handler, whatever the order of the calls.
         builder.Services.PostConfigure<HttpClientFactoryOptions>(name, options => options.HttpMessageHandlerBuilderActions.Add(handlers =>
         {
             RmaConnections connections = find(handlers.Services)

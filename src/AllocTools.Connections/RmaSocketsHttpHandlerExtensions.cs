@@ -1,22 +1,22 @@
 namespace AllocTools.Connections;
 
-/// <summary>Has HttpClient, and what stands on it, connect over registered memory.</summary>
+/// <summary>Makes HttpClient, and everything that is built on it, connect over registered memory.</summary>
 public static class RmaSocketsHttpHandlerExtensions
 {
     /// <summary>
-    /// Has a handler connect over registered memory. HTTPS, HTTP/2, pooling of connections and WebSockets work as on sockets; host and port of
-    /// a URL are those of the listener's control connection.
+    /// Makes a handler connect over registered memory. HTTPS, HTTP/2, connection pooling and WebSockets work as on
+    /// sockets; host and port of a URL are those of the listener's control connection.
     /// </summary>
-    /// <remarks>All of the handler's connections do so; there is no proxy between them.</remarks>
+    /// <remarks>This applies to all connections of the handler, and no proxy is used.</remarks>
     /// <param name="handler">The handler, before its first request.</param>
-    /// <param name="connections">What connects. It must outlive the handler.</param>
+    /// <param name="connections">The connections to use. They must outlive the handler.</param>
     /// <returns>The same handler.</returns>
-    /// <exception cref="InvalidOperationException">The handler has sent a request already.</exception>
+    /// <exception cref="InvalidOperationException">The handler has already sent a request.</exception>
     public static SocketsHttpHandler UseRma(this SocketsHttpHandler handler, RmaConnections connections)
     {
         ArgumentNullException.ThrowIfNull(handler);
         ArgumentNullException.ThrowIfNull(connections);
-        // A handler may be given to several clients, or to one again; once it is in use it takes no change.
+        // This may be called again for a handler that several clients share. A handler that is in use can't be changed.
         if (handler.ConnectCallback?.Target is Connector { Connections: var own } && own == connections)
             return handler;
         handler.UseProxy = false;

@@ -11,17 +11,18 @@ using AllocTools.Validation;
 
 namespace AllocTools.Connections;
 
-/// <summary>The set-up of a connection, from the TCP connection on, at either side.</summary>
+/// <summary>Sets up a connection on either side, from the TCP connection on.</summary>
 /// <remarks>
-/// Hello (the connecting side's process and transport), Welcome (the listening side's, with its number and block), Block (the connecting
-/// side's). Each side is ready for writes before it has announced where.
+/// The messages are Hello (the connecting side's process and transports), Welcome (the listening side's process and
+/// transport, with its number and block), and Block (the connecting side's number and block). Each side is ready for
+/// writes before it announces where to write.
 /// </remarks>
 internal static class SetUp
 {
     public static ValueTask<RmaConnection> ConnectAsync(RmaConnections owner, EndPoint endPoint, CancellationToken cancellationToken) =>
         new(MeasureAsync(owner, "rma.connect", ActivityKind.Client, () => ConnectToAnyAsync(owner, endPoint, cancellationToken)));
 
-    /// <summary>Sets up what was accepted.</summary>
+    /// <summary>Sets up a connection that was accepted.</summary>
     public static Task<RmaConnection> AcceptAsync(RmaConnections owner, Socket socket, CancellationToken cancellationToken) =>
         MeasureAsync(owner, "rma.accept", ActivityKind.Server, () => AcceptFromAsync(owner, socket, cancellationToken));
 
@@ -43,7 +44,8 @@ internal static class SetUp
         }
     }
 
-    /// <summary>Connects over the local pool, if the listener picks that, and if that fails over the pool's own fabric.</summary>
+    /// <summary>Connects over the local pool if the listener chooses it, and over the pool's own fabric if that
+    /// fails.</summary>
     private static async Task<RmaConnection> ConnectToAnyAsync(RmaConnections owner, EndPoint endPoint, CancellationToken cancellationToken)
     {
         (string Name, ReadOnlyMemory<byte> Address)[] transports = owner.Transports;
@@ -57,7 +59,8 @@ internal static class SetUp
         }
         catch (Exception e) when (e is RmaException or RmaConnectionException { ErrorType: "refused" or "peer_ended" or "protocol" or "setup_timeout" })
         {
-            // Which fabric failed is not known where the listener refused, so it is tried once without the local one.
+            // If the listener has refused, it is not known which fabric has failed. So the attempt is repeated once
+            // without the local one.
             TimeSpan elapsed = owner.Time.GetElapsedTime(start);
             local.Totals.CountSetUp(elapsed, e);
             ConnectionsLog.LocalFallback(owner.Logger, local.Provider, owner.Provider, e.Message);
@@ -89,7 +92,7 @@ internal static class SetUp
             control?.Dispose();
             socket.Dispose();
             Exception? better = Explain(e, limit, "The listener", cancellationToken);
-            // By TLS 1.3 this side's handshake ends before the listener has looked at its certificate.
+            // With TLS 1.3, this side's handshake ends before the listener has checked its certificate.
             if (owner.Options.ClientAuthentication is not null && (better ?? e) is RmaConnectionException { ErrorType: "peer_ended" })
                 throw new RmaConnectionException("The listener closed the control connection. With TLS, it may have rejected this side's certificate, require one (ClientAuthentication), or not use TLS itself; its log has the reason.", e) { ErrorType = "peer_ended" };
             if (better is not null)
@@ -120,7 +123,7 @@ internal static class SetUp
             Exception reason = Explain(e, limit, "The connecting side", cancellationToken) ?? e;
             try
             {
-                // TLS has told the peer by an alert, and carries nothing more.
+                // TLS has already notified the peer with an alert, and carries nothing more.
                 if (control is not null && e is not AuthenticationException)
                     await RefuseAsync(control, reason, limit.Token).ConfigureAwait(false);
             }
@@ -175,7 +178,7 @@ internal static class SetUp
             ?? throw new RmaConnectionException($"This side uses provider '{owner.Provider}', but the connecting side does not. Both must use the same provider.") { ErrorType = "provider" };
         Check(used, terms);
         RmaPeer peer = used.InsertPeer(transports.Find(t => t.Name == used.Provider).Address);
-        // The stronger one of what both sides want.
+        // The stronger check value of both sides is used.
         RmaIntegrity integrity = ProcessTerms.Stronger(terms.Integrity, used.Options.Integrity);
         RmaConnection connection = Add(used, control, peer, terms, integrity);
         bool peerKnows = false;
@@ -197,7 +200,7 @@ internal static class SetUp
         }
     }
 
-    /// <summary>Both sides must be heard in time.</summary>
+    /// <summary>Checks that the peer's heartbeats are frequent enough for this side's PeerTimeout.</summary>
     private static void Check(RmaConnections owner, ProcessTerms peer)
     {
         if (peer.HeartbeatInterval >= owner.Options.PeerTimeout)
@@ -232,7 +235,8 @@ internal static class SetUp
             throw new RmaConnectionException($"The peer sent a frame of kind {(int)found} instead of {expected} ({(int)expected}). It does not use AllocTools, or uses another version of it.");
     }
 
-    /// <summary>Says why, where the peer may understand it. Reasons of the pool and the system are not the peer's business.</summary>
+    /// <summary>Sends the reason to the peer, if it concerns the peer. Details of the pool and the system are not
+    /// sent.</summary>
     private static async Task RefuseAsync(ControlConnection control, Exception reason, CancellationToken cancellationToken)
     {
         if (reason is not (RmaConnectionException or RmaException))
@@ -261,7 +265,8 @@ internal static class SetUp
         ? new Socket(ip.AddressFamily, SocketType.Stream, ProtocolType.Tcp)
         : new Socket(SocketType.Stream, ProtocolType.Tcp);
 
-    /// <summary>Has the system end the connection where nothing gets through for about as long as a peer may be silent: without that it takes a quarter of an hour, and the memory stays in quarantine.</summary>
+    /// <summary>Makes the system end the connection if nothing gets through for about as long as a peer may be silent.
+    /// Otherwise, that would take a quarter of an hour, and the memory would stay in quarantine.</summary>
     private static void Prepare(Socket socket, TimeSpan limit)
     {
         socket.NoDelay = true;
@@ -270,12 +275,12 @@ internal static class SetUp
         socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveTime, seconds);
         socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveInterval, Math.Max(1, seconds / 3));
         socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveRetryCount, 3);
-        // tcp(7): TCP_USER_TIMEOUT, in milliseconds, for what was sent and is not acknowledged.
+        // tcp(7): TCP_USER_TIMEOUT, in milliseconds, applies to data that was sent and is not acknowledged.
         if (OperatingSystem.IsLinux())
             socket.SetRawSocketOption(6, 18, MemoryMarshal.AsBytes([seconds * 1000]));
     }
 
-    /// <summary>The options with the end point's host as target, where they have none.</summary>
+    /// <summary>Returns the options with the end point's host as target, if they have none.</summary>
     internal static SslClientAuthenticationOptions WithTarget(SslClientAuthenticationOptions options, EndPoint endPoint)
     {
         if (!string.IsNullOrEmpty(options.TargetHost))
@@ -301,7 +306,7 @@ internal static class SetUp
         return copy;
     }
 
-    /// <summary>The time of a set-up.</summary>
+    /// <summary>Limits the time of a set-up.</summary>
     private sealed class Limit : IDisposable
     {
         private readonly CancellationTokenSource _over;
@@ -320,7 +325,7 @@ internal static class SetUp
 
         public CancellationToken Token => _any.Token;
 
-        /// <summary>The connections are disposed.</summary>
+        /// <summary>Whether the connections are being disposed.</summary>
         public bool IsClosing => _closing.IsCancellationRequested;
 
         public bool IsOver => _over.IsCancellationRequested;

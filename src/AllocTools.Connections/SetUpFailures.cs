@@ -3,13 +3,15 @@ using Microsoft.Extensions.Logging;
 
 namespace AllocTools.Connections;
 
-/// <summary>Logs set-ups that have failed at a listener (event 81): the same of one address once a minute, with how many were left out.</summary>
+/// <summary>Logs set-ups that have failed at a listener (event 81). The same failure from one address is logged once a
+/// minute, with the number of failures that were left out.</summary>
 internal sealed class SetUpFailures(ILogger logger, TimeProvider time)
 {
     /// <summary>This many addresses are distinguished; failures from others are combined.</summary>
     private const int MostAddresses = 1024;
 
-    /// <summary>So many reasons of one address are said within a minute: some have numbers that the peer chooses.</summary>
+    /// <summary>This many reasons are logged per address and minute, because some contain numbers that the peer
+    /// chooses.</summary>
     private const int MostReasons = 64;
 
     private static readonly TimeSpan Interval = TimeSpan.FromMinutes(1);
@@ -61,7 +63,7 @@ internal sealed class SetUpFailures(ILogger logger, TimeProvider time)
 
         public long Start { get; set; }
 
-        /// <summary>How many were not logged since.</summary>
+        /// <summary>The number of failures since the start that were not logged.</summary>
         public int Left { get; set; }
     }
 }

@@ -6,35 +6,35 @@ using AllocTools.Hosting.Configuration;
 
 namespace AllocTools.Doctor;
 
-/// <summary>The arguments can't be used; the message is the line that the user reads.</summary>
+/// <summary>Thrown if the arguments can't be used; the message is the line that the user reads.</summary>
 internal sealed class UsageException(string message) : Exception(message);
 
-/// <summary>The program <c>alloctools</c>: its commands, and what it says of wrong usage.</summary>
+/// <summary>The program <c>alloctools</c>, with its commands and its messages about wrong usage.</summary>
 public static class AllocToolsCommand
 {
     private const string Name = "alloctools";
 
     private const int CommandMissing = 1, WrongUsage = 2, Interrupted = 130;
 
-    /// <summary>Runs it.</summary>
+    /// <summary>Runs the program.</summary>
     /// <param name="arguments">The program's arguments.</param>
-    /// <returns>The exit code: what the command says, 1 without a command, 2 for arguments that can't be used, and 130 after Ctrl+C.</returns>
+    /// <returns>The exit code: that of the command, 1 without a command, 2 for arguments that can't be used, and 130 after Ctrl+C.</returns>
     public static async Task<int> RunAsync(string[] arguments)
     {
         ArgumentNullException.ThrowIfNull(arguments);
-        // The name is that of the command, and not of the file: a RootCommand would have the latter.
+        // The name is that of the command, and not of the file, which a RootCommand would use.
         var root = new Command(Name, "Tools for AllocTools: is this machine ready (doctor), and how fast is it (bench).") { new HelpOption(), new VersionOption(), DoctorCommand.Create(), BenchCommand.Create() };
         ParseResult parsed = root.Parse(arguments, new ParserConfiguration { ResponseFileTokenReplacer = null });
         if (arguments.Length == 0)
         {
-            // As the tools of .NET do it.
+            // The tools of .NET do the same.
             Console.Error.WriteLine("A command is missing.");
             await root.Parse("--help").InvokeAsync().ConfigureAwait(false);
             return CommandMissing;
         }
         try
         {
-            // Where a command takes arguments an unknown option would be one of them.
+            // If a command accepts arguments, an unknown option would become one of them.
             if (parsed.UnmatchedTokens.Concat(parsed.Tokens.Where(static t => t.Type == TokenType.Argument && t.Value.StartsWith("--", StringComparison.Ordinal)).Select(static t => t.Value)).FirstOrDefault() is { } unknown)
                 throw new UsageException(Unknown(parsed.CommandResult.Command, unknown));
             if (parsed.Errors is [var error, ..])
@@ -52,14 +52,14 @@ public static class AllocToolsCommand
         }
     }
 
-    /// <summary>A text that may come from elsewhere, as one line without control characters.</summary>
+    /// <summary>Returns a text that may come from elsewhere as one line without control characters.</summary>
     internal static string OneLine(string text) => string.Join(' ', text.Split([.. text.Where(char.IsControl)], StringSplitOptions.RemoveEmptyEntries)).Trim();
 
-    /// <summary>Takes no other values.</summary>
+    /// <summary>Restricts an option to certain values.</summary>
     /// <param name="option">The option.</param>
-    /// <param name="what">What it is, for the message.</param>
-    /// <param name="values">The values that it takes.</param>
-    /// <param name="split">The values of one word of the command line, where that may be a list.</param>
+    /// <param name="what">The name of the option's value in the message.</param>
+    /// <param name="values">The values that the option accepts.</param>
+    /// <param name="split">Splits one word of the command line into values, if it may be a list.</param>
     internal static void Limit(Option<string[]> option, string what, IReadOnlyList<string> values, Func<string, string[]>? split = null) => option.Validators.Add(result => Refuse(result, what, values, split));
 
     /// <inheritdoc cref="Limit(Option{string[]}, string, IReadOnlyList{string}, Func{string, string[]}?)"/>

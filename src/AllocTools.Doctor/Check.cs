@@ -3,29 +3,33 @@ using AllocTools.Doctor.Checks;
 
 namespace AllocTools.Doctor;
 
-/// <summary>One thing that is examined.</summary>
-/// <param name="name">Its name in the report.</param>
+/// <summary>A single check of the examination.</summary>
+/// <param name="name">The check's name in the report.</param>
 internal abstract class Check(string name)
 {
-    /// <summary>Its name in the report, such as <c>memlock</c>.</summary>
+    /// <summary>The check's name in the report, such as <c>memlock</c>.</summary>
     public string Name => name;
 
     /// <summary>
-    /// It runs in a process of its own: what it loads may crash, hang, or keep another library from being loaded.
+    /// Whether the check runs in a separate process, because the libraries that it loads may crash, hang, or prevent
+    /// another library from being loaded.
     /// </summary>
     public virtual bool RunsApart => false;
 
-    /// <summary>What its findings are named in the report: its own name, and what it also looks at.</summary>
+    /// <summary>The names of the check's findings in the report: its own name, and those of other things that it examines.</summary>
     public virtual IReadOnlyList<string> Names => [name];
 
-    /// <summary>Looks.</summary>
-    /// <returns>A finding, or several; none where there is nothing to say.</returns>
+    /// <summary>Runs the check.</summary>
+    /// <returns>One or more findings; none if there is nothing to report.</returns>
     public abstract IEnumerable<Finding> Run(Examination examination);
 
-    /// <summary>Completes what a process of its own has found by what only one process may look at, such as a port that is bound for a moment.</summary>
+    /// <summary>
+    /// Completes the findings of a separate process with results that only one process may determine, such as whether
+    /// a port can be bound for a moment.
+    /// </summary>
     public virtual IReadOnlyList<Finding> Complete(IReadOnlyList<Finding> findings, Examination examination) => findings;
 
-    /// <summary>All of them, in the order of the report.</summary>
+    /// <summary>All checks, in the order of the report.</summary>
     public static IReadOnlyList<Check> All { get; } =
     [
         new LibfabricCheck(),
@@ -48,10 +52,10 @@ internal abstract class Check(string name)
         new ProviderCheck(),
     ];
 
-    /// <summary>All names that the report has, in its order.</summary>
+    /// <summary>All names in the report, in its order.</summary>
     public static IReadOnlyList<string> AllNames { get; } = [.. All.SelectMany(static c => c.Names)];
 
-    /// <summary>The file of a library that this process has loaded (proc_pid_maps(5)); null where none is.</summary>
+    /// <summary>Returns the file of a library that this process has loaded (proc_pid_maps(5)); null if none is loaded.</summary>
     /// <param name="name">The start of its file's name, such as <c>libfabric.so</c>.</param>
     protected static string? FileOf(string name) => !OperatingSystem.IsLinux() ? null : File.ReadLines("/proc/self/maps")
         .Where(l => l.Contains("/" + name, StringComparison.Ordinal))

@@ -7,16 +7,20 @@ using Spectre.Console;
 
 namespace AllocTools.Doctor;
 
-/// <summary>Examines whether a machine is ready for registered memory: the command <c>alloctools doctor</c>, and the same for a program's own <c>--doctor</c>.</summary>
+/// <summary>
+/// Examines whether a machine is ready for registered memory: the command <c>alloctools doctor</c>, and the same for a
+/// program's own <c>--doctor</c>.
+/// </summary>
 /// <remarks>
-/// Some checks load libraries that may crash or hang. Each of them runs in a process of its own, which is this program started anew with the same arguments;
-/// so <see cref="Run"/> must be what a program's Main does with these arguments, and must not come after anything that must not happen twice.
+/// Some checks load libraries that may crash or hang. Each of these runs in a separate process, which is this program
+/// started again with the same arguments. Therefore a program's Main must call <see cref="Run"/> for these arguments,
+/// and must not call it after anything that must not happen twice.
 /// </remarks>
 public static class DoctorCommand
 {
-    /// <summary>Examines, and reports on the standard output.</summary>
-    /// <param name="options">What to examine.</param>
-    /// <returns>The exit code: 0 where nothing is a problem, though something may be worth a warning; 1 where something is.</returns>
+    /// <summary>Examines the machine, and reports on standard output.</summary>
+    /// <param name="options">The options of the examination.</param>
+    /// <returns>The exit code: 0 if there is no problem, even if there are warnings; 1 if there is a problem.</returns>
     public static int Run(DoctorOptions options)
     {
         ArgumentNullException.ThrowIfNull(options);
@@ -34,7 +38,7 @@ public static class DoctorCommand
         return report.ExitCode;
     }
 
-    /// <summary>The command <c>doctor</c> with its options.</summary>
+    /// <summary>Creates the command <c>doctor</c> with its options.</summary>
     internal static Command Create()
     {
         var settings = new Option<FileInfo?>("--settings") { Description = "an appsettings.json, whose pool is validated as a host does it", HelpName = "FILE" };
@@ -88,7 +92,10 @@ public static class DoctorCommand
         return command;
     }
 
-    /// <summary>This program with the arguments that it was started with, and some more. Its standard input and output are pipes.</summary>
+    /// <summary>
+    /// Returns the start information of this program with its own arguments, and some more. Its standard input and
+    /// output are pipes.
+    /// </summary>
     internal static ProcessStartInfo StartThisProgram(params ReadOnlySpan<string> more)
     {
         string program = Environment.ProcessPath!;
@@ -100,8 +107,10 @@ public static class DoctorCommand
 
     private static string[] SplitNames(string list) => list.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
 
-    /// <summary>Reads the file; null with the reason where it can't be read, which the report has.</summary>
-    /// <exception cref="UsageException">It is not there.</exception>
+    /// <summary>
+    /// Reads the file. If it can't be read, returns null and the reason, which becomes part of the report.
+    /// </summary>
+    /// <exception cref="UsageException">The file does not exist.</exception>
     private static IConfigurationRoot? Load(FileInfo file, out string? fault)
     {
         fault = null;
@@ -115,7 +124,7 @@ public static class DoctorCommand
         {
             fault = e.GetBaseException() switch
             {
-                // Its message ends with the line, counted from 0.
+                // The message ends with the line number, counted from 0.
                 JsonException { LineNumber: { } line } json => $"{file}, line {line + 1}, is not valid JSON: {json.Message.Split(" LineNumber:")[0]}",
                 var cause => $"{file} can't be read: {cause.Message}",
             };

@@ -2,40 +2,42 @@ using Microsoft.Extensions.Configuration;
 
 namespace AllocTools.Doctor;
 
-/// <summary>What <see cref="DoctorCommand.Run"/> examines besides the machine, and how it reports.</summary>
+/// <summary>Options of <see cref="DoctorCommand.Run"/>: what to examine besides the machine, and how to report.</summary>
 public sealed class DoctorOptions
 {
-    /// <summary>A pool's section, as it is given to <c>AddRmaMemoryPool</c>; null: the machine alone is examined.</summary>
+    /// <summary>A pool's section, as it is passed to <c>AddRmaMemoryPool</c>. Default: null, which means that only the machine is examined.</summary>
     public IConfigurationSection? Section { get; set; }
 
-    /// <summary>Where that section stands, for people. Default: its path.</summary>
+    /// <summary>The location of that section, for people. Default: its path.</summary>
     public string? Place { get; set; }
 
-    /// <summary>Why the file of the settings can't be read: a problem of the report. <see cref="Section"/> is null then.</summary>
+    /// <summary>Why the file of the settings can't be read, which is reported as a problem. <see cref="Section"/> is null then.</summary>
     internal string? SettingsFault { get; set; }
 
     /// <summary>
-    /// The class that <c>AddRmaMemoryPool</c> names, which no section says. Default: <see cref="ProviderKind.Libfabric"/>.
+    /// The class that <c>AddRmaMemoryPool</c> names, which no section contains. Default:
+    /// <see cref="ProviderKind.Libfabric"/>.
     /// </summary>
     public ProviderKind Provider { get; set; }
 
     /// <summary>
-    /// How much memory must be lockable. Unit: bytes. Default: with an RDMA device, or a provider of the settings that locks, the pool's cap (1 GiB without settings); else nothing must be.
+    /// The amount of memory that must be lockable, in bytes. Default: the pool's cap (1 GiB without settings) if there
+    /// is an RDMA device, or if the provider of the settings locks memory; otherwise none.
     /// </summary>
     public long? LockBytes { get; set; }
 
-    /// <summary>An address of this machine that is listened at for a moment. Default: the settings' Provider:Node.</summary>
+    /// <summary>An address of this machine at which the examination listens for a moment. Default: the settings' Provider:Node.</summary>
     public string? Node { get; set; }
 
-    /// <summary>The port for <see cref="Node"/>. Default: any that is free, or the settings' Provider:Service.</summary>
+    /// <summary>The port for <see cref="Node"/>. Default: the settings' Provider:Service, or any free port.</summary>
     public string? Service { get; set; }
 
-    /// <summary>Where /proc, /sys and /dev are. Default: <c>/</c>.</summary>
+    /// <summary>The root of /proc, /sys and /dev. Default: <c>/</c>.</summary>
     public string Root { get; set; } = "/";
 
-    /// <summary>The names of the checks to run, as the report has them. Default: all.</summary>
+    /// <summary>The names of the checks to run, as they appear in the report. Default: empty, which means all.</summary>
     public IReadOnlyCollection<string> Only { get; set; } = [];
 
-    /// <summary>Report as JSON. Default: lines of text.</summary>
+    /// <summary>Whether to report as JSON. Default: false, which means lines of text.</summary>
     public bool Json { get; set; }
 }

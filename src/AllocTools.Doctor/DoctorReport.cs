@@ -7,12 +7,12 @@ using Spectre.Console;
 
 namespace AllocTools.Doctor;
 
-/// <summary>What an examination has found.</summary>
-/// <param name="findings">In the order of the checks.</param>
-/// <param name="surroundings">Where it ran, in words.</param>
+/// <summary>The report of an examination.</summary>
+/// <param name="findings">The findings, in the order of the checks.</param>
+/// <param name="surroundings">The place where it ran, in words.</param>
 internal sealed class DoctorReport(IReadOnlyList<Finding> findings, string surroundings)
 {
-    /// <summary>The form of the JSON; a higher number where a reader of this one could not read it.</summary>
+    /// <summary>The version of the JSON's format. It increases when a reader of this version could not read the JSON.</summary>
     public int Format { get; } = 1;
 
     /// <summary>This library's version.</summary>
@@ -21,10 +21,10 @@ internal sealed class DoctorReport(IReadOnlyList<Finding> findings, string surro
     /// <summary>The system, such as <c>Debian GNU/Linux 12 (bookworm)</c>.</summary>
     public string System { get; } = RuntimeInformation.OSDescription;
 
-    /// <summary>Where it ran, in words.</summary>
+    /// <summary>The place where it ran, in words.</summary>
     public string Surroundings => surroundings;
 
-    /// <summary>0 without problems, 1 with any.</summary>
+    /// <summary>0 if there are no problems, 1 if there are any.</summary>
     public int ExitCode => findings.Any(static f => f.Status == FindingStatus.Problem) ? 1 : 0;
 
     /// <summary>The findings.</summary>
@@ -32,8 +32,8 @@ internal sealed class DoctorReport(IReadOnlyList<Finding> findings, string surro
 
     public string ToJson() => JsonSerializer.Serialize(this, DoctorJson.Indented.DoctorReport);
 
-    /// <summary>Writes a line for each finding, and one below it with the advice.</summary>
-    /// <param name="console">A terminal: with colours. Null: plain text on the standard output.</param>
+    /// <summary>Writes a line for each finding, and a line below it with the advice.</summary>
+    /// <param name="console">A terminal, for colours; null for plain text on standard output.</param>
     public void Write(IAnsiConsole? console)
     {
         int width = findings.Count == 0 ? 0 : findings.Max(static f => f.Check.Length);
@@ -64,10 +64,10 @@ internal sealed class DoctorReport(IReadOnlyList<Finding> findings, string surro
 [JsonSerializable(typeof(Finding[]))]
 internal sealed partial class DoctorJson : JsonSerializerContext
 {
-    /// <summary>For a process that reads one line.</summary>
+    /// <summary>The format for a process that reads one line.</summary>
     public static DoctorJson Lines { get; } = new(MakeOptions(isIndented: false));
 
-    /// <summary>For people and programs; text as it is.</summary>
+    /// <summary>The format for people and programs, with text unescaped.</summary>
     public static DoctorJson Indented { get; } = new(MakeOptions(isIndented: true));
 
     private static JsonSerializerOptions MakeOptions(bool isIndented) => new()

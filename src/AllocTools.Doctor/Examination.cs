@@ -7,14 +7,14 @@ using AllocTools.Validation;
 
 namespace AllocTools.Doctor;
 
-/// <summary>Runs the checks, those that load libraries in processes of their own.</summary>
+/// <summary>Runs the checks. Those that load libraries run in separate processes.</summary>
 /// <remarks>
-/// Such a process is this program with the same arguments and the check's name in <see cref="Variable"/>: it runs that check alone and writes
-/// its findings as one line. One that crashes or hangs is a finding, too.
+/// Such a process is this program with the same arguments and the check's name in <see cref="Variable"/>: it runs only
+/// that check and writes its findings as one line. A process that crashes or hangs is a finding, too.
 /// </remarks>
 internal sealed class Examination : IDisposable
 {
-    /// <summary>The environment variable with the name of the one check that this process is to run.</summary>
+    /// <summary>The environment variable with the name of the only check that this process is to run.</summary>
     public const string Variable = "ALLOCTOOLS_DOCTOR_CHECK";
 
     private const string AnswerMark = "alloctools-findings:";
@@ -50,60 +50,66 @@ internal sealed class Examination : IDisposable
 
     public Surroundings Surroundings { get; }
 
-    /// <summary>RLIMIT_MEMLOCK where it binds this process, in bytes; else null.</summary>
+    /// <summary>RLIMIT_MEMLOCK in bytes, if it applies to this process; otherwise null.</summary>
     public long? LockLimit { get; }
 
     public SystemLimits Limits { get; }
 
-    /// <summary>The pool's settings; null where none were given.</summary>
+    /// <summary>The pool's settings; null if none were given.</summary>
     public ExaminedPool? Settings { get; }
 
-    /// <summary>Why the settings can't be read; null where they can, or where none were given.</summary>
+    /// <summary>Why the settings can't be read; null if they can, or if none were given.</summary>
     public string? SettingsFault => _options.SettingsFault;
 
-    /// <summary>Why there are no settings to look at, for a check that needs them.</summary>
+    /// <summary>Why there are no settings to examine, for a check that needs them.</summary>
     public string WithoutSettings => SettingsFault is not null ? "The settings can't be read" : "No settings were given (--settings FILE)";
 
-    /// <summary>How much memory must be lockable, as the caller says; null: nothing was said.</summary>
+    /// <summary>How much memory must be lockable according to the caller; null if the caller did not specify it.</summary>
     public long? BytesToLock => _options.LockBytes;
 
-    /// <summary>How much the pool may come to register; without settings what is usual.</summary>
+    /// <summary>The maximum that the pool may register; without settings, the usual cap.</summary>
     public long DefaultCap => Settings?.Pool?.MaxRegisteredBytes ?? UsualCap;
 
-    /// <summary>Something here locks registered memory: a device, HostProvider that must, or the caller's word.</summary>
+    /// <summary>Whether registered memory will be locked: by a device, by a HostProvider that must lock it, or because the caller says so.</summary>
     public bool AsksToLock => _options.LockBytes is not null || Settings?.LocksByItself == true || (HasDevice && (Settings is null || Settings.MayUseDevices));
 
-    /// <summary>This machine has a device of RDMA.</summary>
+    /// <summary>Whether this machine has an RDMA device.</summary>
     public bool HasDevice => Machine.List("/sys/class/infiniband").Length > 0 || Machine.CxiDevices.Length > 0;
 
-    /// <summary>The settings name libfabric's provider, one of these.</summary>
+    /// <summary>Whether the settings name one of these providers of libfabric.</summary>
     public bool NamesFabric(params ReadOnlySpan<string> providers) => Settings?.Fabric is { } fabric && providers.Contains(fabric);
 
-    /// <summary>Where to listen for a moment.</summary>
+    /// <summary>The address at which to listen for a moment.</summary>
     public string? Node => _options.Node ?? Settings?.Node;
 
-    /// <summary>The address and the port are those of the settings.</summary>
+    /// <summary>Whether the address and the port are those of the settings.</summary>
     public bool ListensBySettings => _options.Node is null;
 
-    /// <summary>What came of listening at <see cref="Node"/> for a moment; null where nothing says an address. It is tried once: a second try could meet the first.</summary>
+    /// <summary>
+    /// The result of listening at <see cref="Node"/> for a moment; null if no address is given. It is tried only once,
+    /// because a second attempt could conflict with the first.
+    /// </summary>
     public Finding? Listening => _listening.Value;
 
-    /// <summary>The port for it.</summary>
+    /// <summary>The port for that address.</summary>
     public string? Service => _options.Node is null ? _options.Service ?? Settings?.Service : _options.Service;
 
     /// <summary>Runs a check that loads libraries.</summary>
     internal Func<Check, IReadOnlyList<Finding>> RunApart { get; init; } = InChild;
 
-    /// <summary>Runs the checks that are asked for.</summary>
+    /// <summary>Runs the requested checks.</summary>
     public DoctorReport Run()
     {
         Check[] checks = [.. Check.All.Where(c => _options.Only.Count == 0 || c.Names.Any(_options.Only.Contains))];
         var apart = checks.Where(c => c.RunsApart && (c is not Checks.ProviderCheck || Settings?.Pool is not null)).ToDictionary(static c => c, c => Task.Run(() => RunApart(c)));
-        // In the order of the list, whichever ends first.
+        // The findings are in the order of the list, whichever check ends first.
         return new DoctorReport([.. checks.SelectMany(c => AskedFor(c, apart.TryGetValue(c, out Task<IReadOnlyList<Finding>>? findings) ? c.Complete(findings.GetAwaiter().GetResult(), this) : [.. c.Run(this)]))], WhereItRan);
     }
 
-    /// <summary>Of a check that only another name of the report has asked for, the findings of that name; all where it has none, since they say why.</summary>
+    /// <summary>
+    /// Selects the findings of a check that was requested only by another of its names: those of that name, or all if
+    /// it has none, because they explain why.
+    /// </summary>
     private IReadOnlyList<Finding> AskedFor(Check check, IReadOnlyList<Finding> findings)
     {
         if (_options.Only.Count == 0 || _options.Only.Contains(check.Name))
@@ -121,10 +127,10 @@ internal sealed class Examination : IDisposable
 
     public void Dispose() => Settings?.Dispose();
 
-    /// <summary>Where it ran, in words.</summary>
+    /// <summary>The place where the examination ran, in words.</summary>
     private string WhereItRan => Surroundings + (_options.Root == "/" ? "" : $", with /proc, /sys and /dev of {_options.Root}");
 
-    /// <summary>A sentence's beginning in a capital.</summary>
+    /// <summary>Capitalizes the first letter of a sentence.</summary>
     internal static string Sentence(string text) => text.Length == 0 ? text : char.ToUpperInvariant(text[0]) + text[1..];
 
     private static IReadOnlyList<Finding> InChild(Check check)
@@ -135,7 +141,8 @@ internal sealed class Examination : IDisposable
         using Process process = Process.Start(start)!;
         process.StandardInput.Close();
         string last = "nothing on standard error";
-        // Line by line: what a library writes at its end, and a process that it leaves behind with the pipes open, are no part of the answer.
+        // The output is read line by line: text that a library writes at its end is not part of the answer, and
+        // neither is that of a process that it leaves behind with the pipes open.
         TaskCompletionSource<string> answer = new();
         TaskCompletionSource outputEnded = new(), errorEnded = new();
         process.OutputDataReceived += (_, e) =>
@@ -163,7 +170,7 @@ internal sealed class Examination : IDisposable
                 Advice = "Look where it hangs with FI_LOG_LEVEL=info or UCX_LOG_LEVEL=info in the environment, and leave out the provider or the device that does",
             }];
         }
-        // The pipes end only with the last process that has them, so the wait for what they still hold is bounded.
+        // The pipes end only with the last process that has them, so the wait for their remaining contents is bounded.
         Task ended = Task.WhenAll(outputEnded.Task, errorEnded.Task);
         _ = Task.WaitAny([process.ExitCode == 0 ? answer.Task : ended, ended], LongestRest);
         if (process.ExitCode == 0 && answer.Task.IsCompleted)

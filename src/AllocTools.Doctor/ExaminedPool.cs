@@ -13,7 +13,7 @@ using Microsoft.Extensions.Options;
 
 namespace AllocTools.Doctor;
 
-/// <summary>What a pool's memory is registered with: the class that <c>AddRmaMemoryPool</c> names.</summary>
+/// <summary>The provider of a pool's memory, which is the class that <c>AddRmaMemoryPool</c> names.</summary>
 public enum ProviderKind
 {
     /// <summary><see cref="LibfabricProvider"/>.</summary>
@@ -29,10 +29,10 @@ public enum ProviderKind
     Host = 3,
 }
 
-/// <summary>A pool's section, bound and validated as a host does it at its start, without opening anything.</summary>
+/// <summary>A pool's section, bound and validated as a host does it at startup, without opening anything.</summary>
 internal sealed class ExaminedPool : IDisposable
 {
-    /// <summary>libfabric's providers that need no device, and lock nothing.</summary>
+    /// <summary>The providers of libfabric that need no device and lock no memory.</summary>
     private static readonly string[] s_withoutDevices = ["tcp", "tcp;ofi_rxm", "net", "net;ofi_rxm", "sockets", "shm", "udp", "udp;ofi_rxd"];
 
     private readonly ServiceProvider _services;
@@ -59,7 +59,7 @@ internal sealed class ExaminedPool : IDisposable
                 Add<HostProvider>();
                 break;
         }
-        // They have a section of their own below the pool's, and add to its Access.
+        // Connections have a section of their own below the pool's, and extend its Access.
         if (section.GetSection("Connections").Exists())
             services.AddRmaConnections();
         _services = services.BuildServiceProvider();
@@ -71,29 +71,29 @@ internal sealed class ExaminedPool : IDisposable
             where TProvider : class, IRmaProvider => services.AddRmaMemoryPool<TProvider>(section).RequireSection();
     }
 
-    /// <summary>Where they stand, for people: <c>section 'AllocTools' of appsettings.json</c>.</summary>
+    /// <summary>The location of the settings, for people: <c>section 'AllocTools' of appsettings.json</c>.</summary>
     public string Place { get; }
 
-    /// <summary>What the pool's memory is registered with.</summary>
+    /// <summary>The provider of the pool's memory.</summary>
     public ProviderKind Kind { get; }
 
-    /// <summary>All that is wrong, each with its path.</summary>
+    /// <summary>All failures of the validation, each with its path.</summary>
     public IReadOnlyList<string> Failures { get; }
 
-    /// <summary>The pool's options; null where anything is wrong.</summary>
+    /// <summary>The pool's options; null if there are failures.</summary>
     public RmaMemoryPoolOptions? Pool { get; }
 
-    /// <summary>Of <see cref="MpiOptions"/>; by default whichever is there.</summary>
+    /// <summary>The option of <see cref="MpiOptions"/>; by default any implementation.</summary>
     public MpiImplementation MpiImplementation =>
         Enum.TryParse(_section["Provider:Implementation"], ignoreCase: true, out MpiImplementation implementation) ? implementation : MpiImplementation.Any;
 
-    /// <summary>libfabric's provider by name; null where any may be taken, or it is another library.</summary>
+    /// <summary>The name of libfabric's provider; null if any may be used, or if it is another library.</summary>
     public string? Fabric => Kind == ProviderKind.Libfabric && _section["Provider:Provider"] is { Length: > 0 } name ? name : null;
 
-    /// <summary>Memory that can't be locked is refused, whatever devices there are.</summary>
+    /// <summary>Whether memory that can't be locked is refused, whatever devices there are.</summary>
     public bool LocksByItself => Kind == ProviderKind.Host && string.Equals(_section["Provider:Locking"], nameof(PageLocking.Required), StringComparison.OrdinalIgnoreCase);
 
-    /// <summary>What is named may use an RDMA device, which locks memory.</summary>
+    /// <summary>Whether the provider may use an RDMA device, which locks memory.</summary>
     public bool MayUseDevices => Kind switch
     {
         ProviderKind.Libfabric => Fabric is null || !s_withoutDevices.Contains(Fabric),
@@ -101,22 +101,22 @@ internal sealed class ExaminedPool : IDisposable
         _ => false,
     };
 
-    /// <summary>Where the transport listens by TCP; null where nothing says it, or where it listens by other means.</summary>
+    /// <summary>The address at which the transport listens by TCP; null if the settings have none, or if it listens by other means.</summary>
     public string? Node => this is { Kind: ProviderKind.Libfabric, Fabric: null or "tcp" or "tcp;ofi_rxm" or "net" or "sockets" } ? _section["Provider:Node"] : null;
 
-    /// <summary>The port that it listens at; null: any.</summary>
+    /// <summary>The port at which it listens; null for any.</summary>
     public string? Service => _section["Provider:Service"];
 
     /// <summary>Reads a section.</summary>
     /// <param name="section">The section.</param>
-    /// <param name="place">Where it stands, for people.</param>
+    /// <param name="place">The location of the section, for people.</param>
     /// <param name="kind">The class of the provider, which no section names.</param>
     public static ExaminedPool Read(IConfigurationSection section, string place, ProviderKind kind) => new(section, place, kind);
 
-    /// <summary>The library's file, where the settings name one for this kind of provider.</summary>
+    /// <summary>Returns the library's file, if the settings name one for this kind of provider.</summary>
     public string? LibraryPathOf(ProviderKind kind) => kind == Kind && _section["Provider:LibraryPath"] is { Length: > 0 } path ? path : null;
 
-    /// <summary>About how many slabs the pool has when it has grown so far.</summary>
+    /// <summary>Returns the approximate number of slabs of a pool that has grown to a size.</summary>
     public long SlabsAt(long bytes)
     {
         long slab = Math.Max(Pool?.MaxSlabBytes ?? 0, Environment.SystemPageSize);
@@ -124,7 +124,7 @@ internal sealed class ExaminedPool : IDisposable
     }
 
     /// <summary>Opens the provider as a host does.</summary>
-    /// <exception cref="RmaProviderException">It can't be opened.</exception>
+    /// <exception cref="RmaProviderException">The provider can't be opened.</exception>
     public IRmaContext OpenProvider()
     {
         PoolRegistration registration = _services.GetRequiredService<PoolRegistration>();

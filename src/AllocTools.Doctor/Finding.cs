@@ -3,7 +3,7 @@ using System.Text.Json.Serialization;
 
 namespace AllocTools.Doctor;
 
-/// <summary>How something that was examined is.</summary>
+/// <summary>The status of something that was examined.</summary>
 [JsonConverter(typeof(JsonStringEnumConverter<FindingStatus>))]
 internal enum FindingStatus
 {
@@ -11,7 +11,7 @@ internal enum FindingStatus
     [JsonStringEnumMemberName("ok")]
     Ok = 0,
 
-    /// <summary>It works, and whoever runs the machine should know of it.</summary>
+    /// <summary>It works, but an operator of the machine should know about it.</summary>
     [JsonStringEnumMemberName("warning")]
     Warning = 1,
 
@@ -19,18 +19,18 @@ internal enum FindingStatus
     [JsonStringEnumMemberName("problem")]
     Problem = 2,
 
-    /// <summary>It is not there, and nothing asks for it.</summary>
+    /// <summary>It does not exist, and is not required.</summary>
     [JsonStringEnumMemberName("not applicable")]
     NotApplicable = 3,
 }
 
-/// <summary>What a check has found: one line.</summary>
+/// <summary>The result of a check: one line.</summary>
 /// <param name="Check">The name of the check, such as <c>memlock</c>.</param>
-/// <param name="Status">How it is.</param>
-/// <param name="Message">What was found, in a sentence.</param>
+/// <param name="Status">The status.</param>
+/// <param name="Message">The result, in a sentence.</param>
 internal sealed record Finding(string Check, FindingStatus Status, string Message)
 {
-    /// <summary>What to do, in one line; a problem and a warning always have it.</summary>
+    /// <summary>What to do, in one line. Problems and warnings always have it.</summary>
     public string? Advice { get; init; }
 
     /// <summary>The values that were read or measured, by name, for programs.</summary>

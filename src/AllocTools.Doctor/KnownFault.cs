@@ -1,12 +1,13 @@
 namespace AllocTools.Doctor;
 
-/// <summary>Faults of versions of the transports' libraries that somebody who runs them should know.</summary>
+/// <summary>A fault of some versions of the transports' libraries, which their operators should know about.</summary>
 /// <remarks>
-/// Each is one that the library can't cure, with what to do. What it works around itself stands in docs/reliability.md. A distribution may have
-/// mended a fault without another version number, so they are warnings.
+/// The library can't prevent these faults, so each is listed with advice. Faults that it works around are described in
+/// docs/reliability.md. A distribution may have fixed a fault without changing the version number, so they are
+/// warnings.
 /// </remarks>
-/// <param name="FixedIn">The first version without it.</param>
-/// <param name="What">What happens, in a sentence.</param>
+/// <param name="FixedIn">The first version without the fault.</param>
+/// <param name="What">The effect of the fault, in a sentence.</param>
 /// <param name="Advice">What to do.</param>
 internal sealed record KnownFault(Version FixedIn, string What, string Advice)
 {
@@ -24,6 +25,6 @@ internal sealed record KnownFault(Version FixedIn, string What, string Advice)
             "Install UCX 1.19.1 or later, or keep shared memory out, as ErrorHandling = Peer does unless Transports asks for it"),
     ];
 
-    /// <summary>Those that a version has.</summary>
+    /// <summary>Returns the faults that a version has.</summary>
     public static IEnumerable<KnownFault> Of(IReadOnlyList<KnownFault> faults, Version version) => faults.Where(f => version < f.FixedIn);
 }

@@ -4,25 +4,25 @@ using Microsoft.Win32.SafeHandles;
 
 namespace AllocTools.Doctor;
 
-/// <summary>What the checks look at: the system's files, below a root, and what only the kernel can answer.</summary>
-/// <param name="root">Where /proc, /sys and /dev are; tests put faked ones below another folder.</param>
+/// <summary>The machine as the checks see it: the system's files, below a root, and information that only the kernel has.</summary>
+/// <param name="root">The root of /proc, /sys and /dev; tests place fake ones below another folder.</param>
 internal sealed class Machine(string root = "/")
 {
     private const string Descriptors = "/proc/self/fd";
 
-    /// <summary>RLIMIT_MEMLOCK, soft and hard, in bytes; null: none.</summary>
+    /// <summary>RLIMIT_MEMLOCK, soft and hard, in bytes; null for none.</summary>
     public (long? Soft, long? Hard) MemoryLockLimit { get; init; } = ResourceLimits.MemoryLock;
 
-    /// <summary>RLIMIT_NOFILE, soft and hard; null: none.</summary>
+    /// <summary>RLIMIT_NOFILE, soft and hard; null for none.</summary>
     public (long? Soft, long? Hard) OpenFilesLimit { get; init; } = ResourceLimits.OpenFiles;
 
-    /// <summary>What this process may do, whatever the root is: another one's /proc/self is not this process's.</summary>
+    /// <summary>The rights of this process, whatever the root is, because /proc/self below another root is not this process.</summary>
     public ProcessRights? Rights { get; init; } = ProcessRights.Read();
 
-    /// <summary>How many files this process has open.</summary>
+    /// <summary>Returns the number of files that this process has open.</summary>
     public Func<int> CountOpenFiles { get; init; } = static () => Directory.Exists(Descriptors) ? Directory.EnumerateFileSystemEntries(Descriptors).Count() : 0;
 
-    /// <summary>Locks so many bytes of new memory, and unlocks them: 0, or the system's error number.</summary>
+    /// <summary>Locks a number of bytes of new memory and unlocks them. Returns 0 or the system's error number.</summary>
     public Func<long, int> TryLock { get; init; } = LockAndUnlock;
 
     /// <summary>Whether filters of system calls let a process copy memory (process_vm_readv(2)).</summary>
@@ -31,12 +31,15 @@ internal sealed class Machine(string root = "/")
     /// <summary>Reads the environment.</summary>
     public Func<string, string?> Variable { get; init; } = Environment.GetEnvironmentVariable;
 
-    /// <summary>The path of a system's file below the root.</summary>
+    /// <summary>Returns the path of a system's file below the root.</summary>
     public string PathOf(string path) => Path.Combine(root, path.TrimStart('/'));
 
     public bool Exists(string path) => Path.Exists(PathOf(path));
 
-    /// <summary>A file's text without the white space around it; null where it is not there or can't be read, as some files of sysfs can't.</summary>
+    /// <summary>
+    /// Returns a file's text without surrounding white space; null if the file does not exist or can't be read, like
+    /// some files of sysfs.
+    /// </summary>
     public string? Read(string path)
     {
         try
@@ -49,10 +52,10 @@ internal sealed class Machine(string root = "/")
         }
     }
 
-    /// <summary>The number in a file; null where there is none.</summary>
+    /// <summary>Returns the number in a file; null if there is none.</summary>
     public long? ReadNumber(string path) => long.TryParse(Read(path), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out long number) ? number : null;
 
-    /// <summary>The names in a folder, in order; none where it is not there or can't be read.</summary>
+    /// <summary>Returns the names in a folder, in order; none if it does not exist or can't be read.</summary>
     public string[] List(string folder)
     {
         try
@@ -65,10 +68,10 @@ internal sealed class Machine(string root = "/")
         }
     }
 
-    /// <summary>The devices of Slingshot, such as <c>cxi0</c>, which stand in /dev.</summary>
+    /// <summary>The devices of Slingshot in /dev, such as <c>cxi0</c>.</summary>
     public string[] CxiDevices => [.. List("/dev").Where(static n => n.StartsWith("cxi", StringComparison.Ordinal))];
 
-    /// <summary>A line of /proc/meminfo: in bytes where it has a unit, else a number; null where it is not there.</summary>
+    /// <summary>Returns a value of /proc/meminfo: in bytes if it has a unit, otherwise a number; null if it does not exist.</summary>
     public long? MemoryInfo(string name)
     {
         foreach (string line in (Read("/proc/meminfo") ?? "").Split('\n'))
@@ -80,7 +83,7 @@ internal sealed class Machine(string root = "/")
         return null;
     }
 
-    /// <summary>Why this process may not open a device for reading and writing; null where it may.</summary>
+    /// <summary>Returns why this process may not open a device for reading and writing; null if it may.</summary>
     public string? WhyNotOpened(string path)
     {
         try

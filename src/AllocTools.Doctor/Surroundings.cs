@@ -2,12 +2,15 @@ using AllocTools.Interop;
 
 namespace AllocTools.Doctor;
 
-/// <summary>Where this process runs, as far as advice depends on it.</summary>
-/// <param name="IsRoot">Its effective user is 0, be it of a user namespace.</param>
-/// <param name="HasLockCapability">It has CAP_IPC_LOCK, which counts in the initial user namespace alone.</param>
-/// <param name="IsInUserNamespace">It is in a user namespace of its own.</param>
-/// <param name="Container">The kind of the container, such as <c>docker</c>, <c>kubernetes</c>; null: none was seen.</param>
-/// <param name="Unit">The unit of systemd that has started it, such as <c>my.service</c>; null: none.</param>
+/// <summary>The place where this process runs, as far as advice depends on it.</summary>
+/// <param name="IsRoot">Whether the effective user is 0, possibly of a user namespace.</param>
+/// <param name="HasLockCapability">Whether the process has CAP_IPC_LOCK, which counts only in the initial user
+/// namespace.</param>
+/// <param name="IsInUserNamespace">Whether the process is in a user namespace of its own.</param>
+/// <param name="Container">The kind of the container, such as <c>docker</c>, <c>kubernetes</c>; null if none was
+/// detected.</param>
+/// <param name="Unit">The unit of systemd that has started the process, such as <c>my.service</c>; null if there is
+/// none.</param>
 internal sealed record Surroundings(bool IsRoot, bool HasLockCapability, bool IsInUserNamespace, string? Container, string? Unit)
 {
     private const int IpcLock = 14;
@@ -23,7 +26,7 @@ internal sealed record Surroundings(bool IsRoot, bool HasLockCapability, bool Is
             FindUnit(machine));
     }
 
-    /// <summary>In a few words, such as <c>root in docker</c>.</summary>
+    /// <summary>Returns a short description, such as <c>root in docker</c>.</summary>
     public override string ToString() =>
         (IsRoot ? "root" : "a user without root's rights")
         + (IsInUserNamespace ? " in a user namespace" : "")
@@ -39,14 +42,14 @@ internal sealed record Surroundings(bool IsRoot, bool HasLockCapability, bool Is
             return "docker";
         if (machine.Exists("/run/.containerenv") || first.Contains("libpod", StringComparison.Ordinal))
             return "podman";
-        // What systemd-nspawn, LXC and others set for the first process of the container.
+        // systemd-nspawn, LXC and others set this variable for the first process of the container.
         string? named = (machine.Read("/proc/1/environ") ?? "").Split('\0').FirstOrDefault(static v => v.StartsWith("container=", StringComparison.Ordinal));
         return named?["container=".Length..] is { Length: > 0 } kind ? kind : null;
     }
 
     private static string? FindUnit(Machine machine)
     {
-        // "0::/system.slice/my.service"; a login's is a scope.
+        // The file contains a text such as "0::/system.slice/my.service"; a login has a scope instead.
         string? last = (machine.Read("/proc/self/cgroup") ?? "").Split('\n').Select(static l => l.Split('/')[^1]).FirstOrDefault(static n => n.EndsWith(".service", StringComparison.Ordinal));
         return last is null || last.StartsWith("user@", StringComparison.Ordinal) ? null : last;
     }

@@ -5,7 +5,8 @@ using Microsoft.Extensions.DependencyInjection;
 namespace AllocTools.Hosting;
 
 /// <summary>
-/// What <c>AddRmaMemoryPool</c> returns: sets more options of the pool and of its provider. Later calls override earlier ones.
+/// Sets more options of a pool and of its provider; <c>AddRmaMemoryPool</c> returns it. Later calls override earlier
+/// ones.
 /// </summary>
 /// <remarks>Like the service collection itself, use it from one thread, while services are added.</remarks>
 public interface IRmaMemoryPoolBuilder

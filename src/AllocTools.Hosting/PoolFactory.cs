@@ -18,9 +18,9 @@ namespace AllocTools.Hosting;
 /// <remarks>
 /// Each is a singleton of the container, created when it is first requested. A container disposes services in the
 /// reverse order of their creation, so the order of the requests in these factories is the reverse order of teardown:
-/// the provider and the
-/// place in the metrics, the pool, the endpoint. Normally <see cref="RmaMemoryPoolService{TProvider}"/> has already
-/// closed all of it, after a drain; disposing again does nothing.
+/// the provider and the place in the metrics, the pool, the endpoint. Normally
+/// <see cref="RmaMemoryPoolService{TProvider}"/> has already closed all of it, after a drain; disposing again does
+/// nothing.
 /// </remarks>
 internal static class PoolFactory
 {

@@ -76,7 +76,7 @@ internal sealed class PoolProvider : IAsyncDisposable, IDisposable
         {
             HostingLog.EndpointCloseFailed(_logger, _poolName, e);
         }
-        // The result of closing the endpoint.
+        // The metrics then include the result of closing the endpoint.
         _metrics.Remove(endpoint);
     }
 

@@ -38,9 +38,9 @@ internal sealed class PoolReloader : IDisposable
 
     /// <summary>Starts watching, and applies changes that were made since the options were bound.</summary>
     /// <param name="services">The container.</param>
-    /// <param name="registration">The pool's.</param>
+    /// <param name="registration">The pool's registration.</param>
     /// <param name="reconfigure">Applies options to the pool.</param>
-    /// <param name="inForce">The pool's options.</param>
+    /// <param name="inForce">Returns the pool's options in force.</param>
     /// <param name="logger">Where to log.</param>
     public PoolReloader(
         IServiceProvider services,
@@ -67,7 +67,7 @@ internal sealed class PoolReloader : IDisposable
                 HostingLog.FilesNotWatched(logger, registration.Key.DisplayName, section.Path);
             _subscriptions.Add(ChangeToken.OnChange(section.GetReloadToken, Reload));
         }
-        // Bindings that the application added to the pool's options itself.
+        // These are sources of changes for bindings that the application itself added to the pool's options.
         foreach (IOptionsChangeTokenSource<RmaMemoryPoolOptions> source in services.GetServices<IOptionsChangeTokenSource<RmaMemoryPoolOptions>>())
         {
             if (registration.Key.OptionsNames.Contains(source.Name ?? Options.DefaultName))
@@ -135,7 +135,7 @@ internal sealed class PoolReloader : IDisposable
         }
         catch (Exception e)
         {
-            // A delegate of the application that sets options.
+            // The exception comes from a delegate of the application that sets options.
             Reject(e.Message, e);
             return;
         }

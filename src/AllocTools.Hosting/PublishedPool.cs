@@ -3,8 +3,9 @@ using Microsoft.Extensions.Logging;
 
 namespace AllocTools.Hosting;
 
-/// <summary>A pool's place in the metrics, from its making until it is closed.</summary>
-/// <remarks>The pool's factory asks for it before there is a pool, so the container disposes it after the pool.</remarks>
+/// <summary>A pool's place in the metrics, from its creation until it is closed.</summary>
+/// <remarks>The pool's factory requests it before the pool exists, so the container disposes it after the
+/// pool.</remarks>
 internal sealed class PublishedPool(RmaMetrics metrics, ILogger logger) : IDisposable
 {
     private IRmaMemoryPool? _pool;

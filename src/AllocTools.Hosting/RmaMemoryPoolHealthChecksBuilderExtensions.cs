@@ -12,14 +12,14 @@ public static class RmaMemoryPoolHealthChecksBuilderExtensions
     private static readonly TimeSpan LongestTime = TimeSpan.FromHours(24);
 
     /// <summary>
-    /// Adds a check of a pool. Degraded: much of its cap is rented, a request has waited for long, or a registration
-    /// failed recently. Unhealthy: the provider is lost, the warm-up failed, or the pool is closed. The data of the
-    /// result are the pool's statistics.
+    /// Adds a check of a pool. Degraded: much of its cap is rented, a request has waited for a long time, a
+    /// registration failed recently, or a peer blocks others. Unhealthy: the provider is lost, the warm-up failed, or
+    /// the pool is closed. The data of the result are the pool's statistics.
     /// </summary>
     /// <param name="builder">What <c>AddHealthChecks</c> returned.</param>
     /// <param name="poolName">The name of a pool that is added before or after; <c>default</c> is the unnamed one.</param>
     /// <param name="configure">Sets the thresholds.</param>
-    /// <param name="name">The check's name; null: <c>rma_pool_</c> and the pool's.</param>
+    /// <param name="name">The check's name; null for <c>rma_pool_</c> followed by the pool's name.</param>
     /// <param name="failureStatus">The status that is reported instead of <see cref="HealthStatus.Unhealthy"/>.</param>
     /// <param name="tags">Tags for selecting checks.</param>
     /// <returns>The builder.</returns>

@@ -8,9 +8,9 @@ namespace AllocTools.Hosting;
 
 /// <summary>Opens and warms a pool before any other hosted service starts, and closes it after the last one has stopped.</summary>
 /// <remarks>
-/// Order of teardown: multi-rails with memory of the pool, no more endpoints, drain, endpoint, pool, context. If registrations are bound to the endpoint,
-/// the pool is closed before it. Teardown never throws: a failure is logged, and everything else is closed
-/// nevertheless.
+/// Order of teardown: multi-rails with memory of the pool, no more endpoints, drain, endpoint, pool, context. If
+/// registrations are bound to the endpoint, the pool is closed before it. Teardown never throws: a failure is logged,
+/// and everything else is closed nevertheless.
 /// </remarks>
 internal sealed class RmaMemoryPoolService<TProvider>(IServiceProvider services, PoolRegistration registration, ILogger logger)
     : IHostedLifecycleService, IDisposable

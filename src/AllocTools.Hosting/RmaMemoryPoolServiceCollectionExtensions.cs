@@ -12,17 +12,16 @@ namespace Microsoft.Extensions.DependencyInjection;
 /// <summary>Adds pools of registered memory to an application.</summary>
 /// <remarks>
 /// <para>
-/// Each overload adds, as singletons: <see cref="IRmaMemoryPool"/>, <see cref="RmaMemoryPool{TProvider}"/> and
-/// <see cref="IRmaEndpoint"/>, which is opened when it is first requested (also by its own type, such as
-/// <c>LibfabricEndpoint</c>, if the provider's descriptor names it), and a
-/// <see cref="AllocTools.Caching.RmaRegistrationCache"/>, created when it is first requested. Those of a named pool are
-/// keyed services; its name
-/// is the key.
+/// Each overload adds, as singletons: <see cref="IRmaMemoryPool"/>, <see cref="RmaMemoryPool{TProvider}"/>,
+/// <see cref="IRmaEndpoint"/> and <see cref="AllocTools.Caching.RmaRegistrationCache"/>. The endpoint is opened when
+/// it is first requested (also by its own type, such as <c>LibfabricEndpoint</c>, if the provider's descriptor names
+/// it), and the cache is created when it is first requested. For a named pool, they are keyed services, whose key is
+/// its name.
 /// </para>
 /// <para>
-/// Under a host the options are validated and the pool is opened and warmed before any hosted service starts; a failure
-/// fails the start. After the last hosted service has stopped, the pool is drained for
-/// <see cref="RmaMemoryPoolOptions.DrainTimeout"/> at the most, then endpoint, pool and provider are closed.
+/// Under a host the options are validated and the pool is opened and warmed before any hosted service starts; a
+/// failure fails the start. After the last hosted service has stopped, the pool is drained for at most
+/// <see cref="RmaMemoryPoolOptions.DrainTimeout"/>, then endpoint, pool and provider are closed.
 /// </para>
 /// <para>
 /// When the configuration changes in use, the pool applies the options that may change
@@ -74,7 +73,7 @@ public static class RmaMemoryPoolServiceCollectionExtensions
     /// <code>
     /// builder.Services.AddRmaMemoryPool&lt;LibfabricProvider&gt;(builder.Configuration.GetSection("AllocTools"))
     ///     .Configure(options =&gt; options.Access = RmaAccess.RemoteWrite);
-    /// // Services ask for IRmaMemoryPool and IRmaEndpoint.
+    /// // Services request IRmaMemoryPool and IRmaEndpoint.
     /// </code>
     /// </example>
     public static IRmaMemoryPoolBuilder AddRmaMemoryPool<[DynamicallyAccessedMembers(Constructors)] TProvider>(

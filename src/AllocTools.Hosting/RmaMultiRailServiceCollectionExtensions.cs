@@ -10,10 +10,12 @@ using Microsoft.Extensions.Options;
 
 namespace Microsoft.Extensions.DependencyInjection;
 
-/// <summary>Adds multi-rails to an application: several pools, each on a link of its own, reach the same peers.</summary>
+/// <summary>Adds multi-rails to an application: several pools, each on its own link, that reach the same
+/// peers.</summary>
 public static class RmaMultiRailServiceCollectionExtensions
 {
-    /// <summary>Adds the unnamed multi-rail, a singleton. It is made when it is first asked for, and closed when the host stops, before the first of its pools.</summary>
+    /// <summary>Adds the unnamed multi-rail, a singleton. It is created when it is first requested, and closed when
+    /// the host stops, before the first of its pools.</summary>
     /// <param name="services">Where to add it. The pools of its rails are added with <c>AddRmaMemoryPool</c>, before or after it; their option Access must include RemoteRead.</param>
     /// <param name="section">The section with its options (<see cref="RmaMultiRailOptions"/>), which names the rails and their pools.</param>
     /// <returns>The same services.</returns>
@@ -21,7 +23,7 @@ public static class RmaMultiRailServiceCollectionExtensions
     public static IServiceCollection AddRmaMultiRail(this IServiceCollection services, IConfigurationSection section) =>
         Add(services, RmaMemoryPoolName.Default, section);
 
-    /// <summary>Adds a multi-rail under a name: a keyed singleton, whose key is the name.</summary>
+    /// <summary>Adds a named multi-rail: a keyed singleton, whose key is the name.</summary>
     /// <inheritdoc cref="AddRmaMultiRail(IServiceCollection, IConfigurationSection)"/>
     /// <param name="services">Where to add it.</param>
     /// <param name="name">The name.</param>
@@ -68,7 +70,7 @@ public static class RmaMultiRailServiceCollectionExtensions
         return multi;
     }
 
-    /// <summary>Rails have names of their own, and pools that were added.</summary>
+    /// <summary>Checks that rails have distinct names, and pools that were added.</summary>
     private sealed class RailsRule(IServiceProvider services) : IValidateOptions<RmaMultiRailOptions>
     {
         public ValidateOptionsResult Validate(string? name, RmaMultiRailOptions options)

@@ -2,8 +2,9 @@ using Microsoft.Extensions.Options;
 
 namespace AllocTools.Hosting;
 
-/// <summary>All that is wrong with the options of the pools of a container, of their providers, and of what stands on them, such as connections.</summary>
-/// <remarks>As text it is its message alone: a stack says nothing of a value in a file.</remarks>
+/// <summary>All failures in the options of a container's pools, of their providers, and of components that use pools,
+/// such as connections.</summary>
+/// <remarks>Its text has no stack trace, which would not help with a value in a file.</remarks>
 public sealed class RmaOptionsValidationException : OptionsValidationException
 {
     internal RmaOptionsValidationException(string optionsName, Type optionsType, IEnumerable<string> failures)

@@ -3,10 +3,11 @@ using Microsoft.Extensions.Options;
 
 namespace AllocTools.Hosting;
 
-/// <summary>A pool that can't start, or can't open its endpoint: which one, where its options stand, and why. The cause is the inner exception.</summary>
+/// <summary>A pool can't start, or can't open its endpoint. The message names the pool, the place of its options, and
+/// the reason. The inner exception is the cause.</summary>
 /// <remarks>
-/// As text it is its message alone where the cause is a state of the system or of the options that the message names.
-/// The stack of the cause is logged at the level Debug.
+/// Its text has no stack trace if the cause is a state of the system or of the options that the message describes.
+/// The stack trace of the cause is logged at the level Debug.
 /// </remarks>
 public sealed class RmaPoolStartException : RmaException
 {
@@ -21,10 +22,10 @@ public sealed class RmaPoolStartException : RmaException
         HostingLog.StartFailed(logger, PoolName, what, cause);
     }
 
-    /// <summary>The pool's name; <c>default</c> for the unnamed one.</summary>
+    /// <summary>Gets the pool's name; <c>default</c> for the unnamed one.</summary>
     public string PoolName { get; }
 
-    /// <summary>The type and the message; with the stack if the cause is not an exception of this library.</summary>
+    /// <summary>Returns the type and the message, with the stack trace if the cause is not an expected one.</summary>
     public override string ToString() =>
         InnerException is RmaException or OptionsValidationException or NotSupportedException or InsufficientMemoryException
             ? $"{GetType().FullName}: {Message}"

@@ -37,12 +37,12 @@ public interface IRmaMemoryPool : IDisposable, IAsyncDisposable
     RmaBuffer Rent(long length);
 
     /// <summary>
-    /// Like <see cref="Rent"/>, but returns false where that throws <see cref="RmaPoolExhaustedException"/>. It waits
+    /// Like <see cref="Rent"/>, but returns false instead of throwing <see cref="RmaPoolExhaustedException"/>. It waits
     /// just as long.
     /// </summary>
     /// <param name="length">Bytes, from 1 to the pool's cap.</param>
     /// <param name="buffer">The buffer, or the default value.</param>
-    /// <returns>True when a buffer was rented.</returns>
+    /// <returns>True if a buffer was rented.</returns>
     /// <exception cref="ArgumentOutOfRangeException">The length is 0 or less, or exceeds the cap.</exception>
     /// <exception cref="RmaRegistrationException">More memory was needed and could not be registered.</exception>
     /// <exception cref="ObjectDisposedException">The pool is disposed or draining.</exception>
@@ -135,11 +135,11 @@ public interface IRmaMemoryPool : IDisposable, IAsyncDisposable
     /// </remarks>
     /// <param name="timeout">How long to wait; 0: don't wait; null or <see cref="Timeout.InfiniteTimeSpan"/>: without a limit.</param>
     /// <param name="cancellationToken">Ends the wait.</param>
-    /// <returns>True when all buffers are returned; false when the time is up first.</returns>
+    /// <returns>True if all buffers are returned; false if the time is up first.</returns>
     /// <exception cref="ArgumentOutOfRangeException">The time is negative or longer than a timer supports.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled first.</exception>
     ValueTask<bool> DrainAsync(TimeSpan? timeout = null, CancellationToken cancellationToken = default);
 
-    /// <summary>A snapshot of the pool's statistics. Totals are exact if no thread rents or returns meanwhile.</summary>
+    /// <summary>Returns a snapshot of the pool's statistics. Totals are exact if no thread rents or returns meanwhile.</summary>
     RmaPoolStatistics GetStatistics();
 }

@@ -20,7 +20,7 @@ public sealed class RmaAllocator<T>(IRmaMemoryPool pool) : IEquatable<RmaAllocat
     // The leases of raw pointers that the allocators of the pool returned, because a raw pointer can't carry its lease.
     private readonly ConcurrentDictionary<nint, RmaBuffer> _raw = BarePointers.Of(pool ?? throw new ArgumentNullException(nameof(pool)));
 
-    /// <summary>Where the memory comes from.</summary>
+    /// <summary>The pool that the memory comes from.</summary>
     public IRmaMemoryPool Pool { get; } = pool;
 
     /// <summary>
@@ -152,13 +152,13 @@ public sealed class RmaAllocator<T>(IRmaMemoryPool pool) : IEquatable<RmaAllocat
         ? new RmaPointer<T>(buffer)
         : throw new ArgumentException("The pointer was not allocated by an allocator of this pool, or was already freed.", nameof(pointer));
 
-    /// <summary>True when both allocate from the same pool, whatever their elements.</summary>
+    /// <summary>Whether both allocate from the same pool, whatever their elements.</summary>
     /// <typeparam name="TOther">The other one's element.</typeparam>
     /// <param name="other">Another allocator.</param>
     public bool Equals<TOther>(RmaAllocator<TOther>? other)
         where TOther : unmanaged => other is not null && ReferenceEquals(Pool, other.Pool);
 
-    /// <summary>True when both allocate from the same pool.</summary>
+    /// <summary>Whether both allocate from the same pool.</summary>
     /// <param name="other">Another allocator.</param>
     public bool Equals(RmaAllocator<T>? other) => Equals<T>(other);
 

@@ -94,7 +94,7 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
     /// <exception cref="InvalidOperationException">The buffer was returned.</exception>
     public nint Address => CheckRented().AddressOf(_index);
 
-    /// <summary>The local descriptor for native calls (fi_mr_desc); 0 where the provider has none.</summary>
+    /// <summary>The local descriptor for native calls (fi_mr_desc); 0 if the provider has none.</summary>
     /// <exception cref="InvalidOperationException">The buffer was returned.</exception>
     public nint LocalDescriptor => CheckRented().Region.LocalDescriptor;
 
@@ -119,7 +119,10 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
     /// </summary>
     public bool IsReadOnly => _slab is { IsWritable: false };
 
-    /// <summary>What can be done with the memory: <see cref="RmaAccess.Local"/>, and what <see cref="Expose(RmaAccess)"/> may let peers do, by the pool's option Access and the memory itself.</summary>
+    /// <summary>
+    /// The access that the memory allows: <see cref="RmaAccess.Local"/>, and what <see cref="Expose(RmaAccess)"/> may
+    /// let peers do, according to the pool's option Access and the memory itself.
+    /// </summary>
     /// <exception cref="InvalidOperationException">The buffer was returned.</exception>
     public RmaAccess Access
     {
@@ -130,22 +133,28 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
         }
     }
 
-    /// <summary>There is something to look at where a pointer is moved: it is null, or the pool has <see cref="RmaMemoryPoolOptions.CheckPointers"/>.</summary>
+    /// <summary>
+    /// Whether a move of a pointer needs a check: the pointer is null, or the pool has
+    /// <see cref="RmaMemoryPoolOptions.CheckPointers"/>.
+    /// </summary>
     internal bool IsDefaultOrChecksPointers => _slab is not { ChecksPointers: false };
 
-    /// <summary>An operation, an exposure or a pin holds it, as far as <see cref="Return"/> would be refused; or it was returned.</summary>
+    /// <summary>
+    /// Whether an operation, an exposure or a pin holds it so that <see cref="Return"/> would be refused, or it was
+    /// returned.
+    /// </summary>
     internal bool IsInUse => _slab is not null && _slab.IsInUse(_index, _lease);
 
-    /// <summary>Its memory is pinned.</summary>
+    /// <summary>Whether its memory is pinned.</summary>
     internal bool IsPinned => _slab is not null && _slab.IsPinned(_index);
 
-    /// <summary>Something holds it, also an operation that timed out; or it was returned.</summary>
+    /// <summary>Whether anything holds it, including an operation that timed out, or it was returned.</summary>
     internal bool IsHeld => _slab is not null && _slab.Lease(_index) != _lease;
 
-    /// <summary>For ordering pointers: an address that may belong to nobody any more.</summary>
+    /// <summary>An address for ordering pointers; the memory there may belong to nobody any more.</summary>
     internal nint UncheckedAddress => _slab?.AddressOf(_index) ?? 0;
 
-    /// <summary>A part of the bytes.</summary>
+    /// <summary>Returns a part of the bytes.</summary>
     /// <param name="offset">Bytes from the start.</param>
     /// <param name="length">Bytes, up to 2 GiB; offset + length stay within the buffer.</param>
     /// <exception cref="ArgumentOutOfRangeException">The part exceeds the buffer.</exception>
@@ -159,17 +168,17 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
         return new Span<byte>((byte*)slab.AddressOf(_index) + offset, (int)length);
     }
 
-    /// <summary>As <see cref="Memory"/>.</summary>
+    /// <summary>Returns the bytes, like <see cref="Memory"/>.</summary>
     /// <exception cref="InvalidOperationException">The buffer was returned, or is longer than 2 GiB.</exception>
     public Memory<byte> AsMemory() => AsMemory(0, Length);
 
-    /// <summary>The rest of the bytes, as <see cref="Memory"/> gives them.</summary>
+    /// <summary>Returns the rest of the bytes, like <see cref="Memory"/>.</summary>
     /// <param name="offset">Bytes from the start.</param>
     /// <exception cref="ArgumentOutOfRangeException">The offset is beyond the end.</exception>
     /// <exception cref="InvalidOperationException">The buffer was returned, or the rest is longer than 2 GiB.</exception>
     public Memory<byte> AsMemory(long offset) => AsMemory(offset, RangeCheck.Rest(offset, Length));
 
-    /// <summary>A part of the bytes, like <see cref="Memory"/>, but for buffers of any length.</summary>
+    /// <summary>Returns a part of the bytes, like <see cref="Memory"/>, but for buffers of any length.</summary>
     /// <param name="offset">Bytes from the start.</param>
     /// <param name="length">Bytes, up to 2 GiB; offset + length stay within the buffer.</param>
     /// <exception cref="ArgumentOutOfRangeException">The part exceeds the buffer.</exception>
@@ -183,7 +192,7 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
         return new RmaBufferMemoryManager(part).Memory;
     }
 
-    /// <summary>A part of the bytes, such as <c>buffer.AsMemory(16..)</c> or <c>buffer.AsMemory(..length)</c>.</summary>
+    /// <summary>Returns a part of the bytes, such as <c>buffer.AsMemory(16..)</c> or <c>buffer.AsMemory(..length)</c>.</summary>
     /// <param name="range">Which bytes; its ends are below 2 GiB.</param>
     /// <exception cref="ArgumentOutOfRangeException">The part exceeds the buffer.</exception>
     /// <exception cref="InvalidOperationException">The buffer was returned, or the part is longer than 2 GiB.</exception>
@@ -193,7 +202,7 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
         return AsMemory(offset, length);
     }
 
-    /// <summary>A part of the buffer for an operation.</summary>
+    /// <summary>Returns a part of the buffer for an operation.</summary>
     /// <param name="offset">Bytes from the start.</param>
     /// <param name="length">Bytes; offset + length stay within the buffer.</param>
     /// <exception cref="ArgumentOutOfRangeException">The part exceeds the buffer.</exception>
@@ -203,12 +212,12 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
         return new RmaSlice(this, offset, length);
     }
 
-    /// <summary>The rest of the buffer for an operation.</summary>
+    /// <summary>Returns the rest of the buffer for an operation.</summary>
     /// <param name="offset">Bytes from the start.</param>
     /// <exception cref="ArgumentOutOfRangeException">The offset is beyond the end.</exception>
     public RmaSlice Slice(long offset) => Slice(offset, RangeCheck.Rest(offset, Length));
 
-    /// <summary>A part of the buffer for an operation, such as <c>buffer[16..]</c> or <c>buffer[..length]</c>.</summary>
+    /// <summary>Gets a part of the buffer for an operation, such as <c>buffer[16..]</c> or <c>buffer[..length]</c>.</summary>
     /// <param name="range">Which bytes; its ends are below 2 GiB.</param>
     /// <exception cref="ArgumentOutOfRangeException">The part exceeds the buffer.</exception>
     public RmaSlice this[Range range]
@@ -255,8 +264,8 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
     }
 
     /// <summary>
-    /// Like <see cref="Expose(RmaAccess)"/>, but with a registration of its own also if the pool's option Isolation does
-    /// not ask for one, as long as the transport enforces access.
+    /// Like <see cref="Expose(RmaAccess)"/>, but with a registration of its own even if the pool's option Isolation
+    /// does not ask for one, provided that the transport enforces access.
     /// </summary>
     internal RmaExposure ExposeToOne(long offset, long length, RmaAccess access)
     {
@@ -264,7 +273,7 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
         return slab.Owner.Parts.Exposer.Expose(slab, _index, _lease, offset, length, access, isToOne: true);
     }
 
-    /// <summary>A pointer to its start.</summary>
+    /// <summary>Returns a pointer to its start.</summary>
     /// <typeparam name="T">What it points to.</typeparam>
     /// <exception cref="InvalidOperationException">The buffer was returned.</exception>
     public RmaPointer<T> AsPointer<T>()
@@ -314,7 +323,7 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
         _slab.ReturnStrictly(_index, _lease);
     }
 
-    /// <summary>The first byte's address; false where the buffer was returned.</summary>
+    /// <summary>Gets the first byte's address; returns false if the buffer was returned.</summary>
     internal bool TryGetAddress(out nint address)
     {
         bool isRented = IsRented;
@@ -329,8 +338,8 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
     internal int BlockIndex => _index;
 
     /// <summary>
-    /// The same lease with all bytes of its block, or as many as a Memory can have, for callers who can use the whole
-    /// block.
+    /// Returns the same lease with all bytes of its block, or as many as a Memory can have, for callers who can use the
+    /// whole block.
     /// </summary>
     internal RmaBuffer WholeBlock() => new(_slab!, _index, _lease, (uint)Math.Max(0, _slab!.BlockSize - int.MaxValue));
 
@@ -347,7 +356,7 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
     /// <summary>Undoes <see cref="Pin"/>.</summary>
     internal void Unpin() => _slab!.ReleaseHold(_index, HoldKind.Pin);
 
-    /// <summary>The same lease, watched for leaks.</summary>
+    /// <summary>Returns the same lease, watched for leaks.</summary>
     internal RmaBuffer WatchedBy(LeaseTracker tracker) => new(_slab!.CopyWatchedBy(tracker), _index, _lease, _slack);
 
     /// <summary>Takes back a buffer that no caller has received.</summary>
@@ -371,11 +380,11 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
     private static void ThrowTooLong(long length) => throw new InvalidOperationException(
         $"{InWords.Size(length)} are more than a span or memory can hold ({InWords.Number(int.MaxValue)}); take parts of it with GetSpan(offset, length).");
 
-    /// <summary>The length, the pool, and whether the buffer was returned.</summary>
+    /// <summary>Returns the length, the pool, and whether the buffer was returned.</summary>
     public override string ToString() => _slab is null ? "no buffer"
         : $"buffer of {InWords.Bytes(Length)} of pool '{_slab.Owner.Parts.Settings.Name}'{(IsRented ? "" : ", returned")}";
 
-    /// <summary>True when both are the same lease.</summary>
+    /// <summary>Whether both are the same lease.</summary>
     /// <param name="other">Another buffer.</param>
     public bool Equals(RmaBuffer other) => _slab == other._slab && _index == other._index && _lease == other._lease;
 

@@ -3,7 +3,7 @@ namespace AllocTools;
 /// <summary>The base of the errors that a pool, a provider or an endpoint reports.</summary>
 public class RmaException : Exception
 {
-    /// <summary>Makes an error.</summary>
+    /// <summary>Creates an error.</summary>
     /// <param name="message">The message, with the failure, where it happened, the value found and what to do.</param>
     /// <param name="errorCode">The positive errno or fi_errno value, or 0.</param>
     /// <param name="errorName">The symbol of that value, such as <c>FI_ENOMEM</c>, or an empty string.</param>
@@ -15,7 +15,7 @@ public class RmaException : Exception
         ErrorName = errorName;
     }
 
-    /// <summary>The positive errno or fi_errno value (fi_errno(3)), or 0 where none applies.</summary>
+    /// <summary>The positive errno or fi_errno value (fi_errno(3)), or 0 if none applies.</summary>
     public int ErrorCode { get; }
 
     /// <summary>The symbol of <see cref="ErrorCode"/>, such as <c>FI_ENOMEM</c>, or an empty string.</summary>

@@ -5,8 +5,7 @@ namespace AllocTools;
 /// <summary>
 /// Keeps a buffer's memory from being rented again while an operation may touch it, even if the buffer is disposed
 /// meanwhile: then the memory comes back when the last hold ends. Taken by <see cref="RmaSlice.Hold"/>, ended exactly
-/// once by
-/// <see cref="Release"/>.
+/// once by <see cref="Release"/>.
 /// </summary>
 /// <remarks>This is a mutable value: copies share nothing, so its owner must keep it in one place.</remarks>
 internal struct RmaHold
@@ -21,7 +20,7 @@ internal struct RmaHold
         _index = index;
     }
 
-    /// <summary>True from taking it until <see cref="Release"/>.</summary>
+    /// <summary>True from the time it is taken until <see cref="Release"/>.</summary>
     public readonly bool IsActive => _slab is not null;
 
     /// <summary>
@@ -42,8 +41,8 @@ internal struct RmaHold
     }
 
     /// <summary>
-    /// The operation timed out, or its exposure could not be ended, and the memory may still be touched. From now on
-    /// the buffer may be returned, but it is not rented again before <see cref="Release"/>.
+    /// Reports that the operation timed out, or that its exposure could not be ended, so that the memory may still be
+    /// touched. From now on the buffer may be returned, but it is not rented again before <see cref="Release"/>.
     /// </summary>
     public void Quarantine()
     {
@@ -53,7 +52,10 @@ internal struct RmaHold
         _slab.QuarantineHold(_index);
     }
 
-    /// <summary>The operation can't touch the memory any more: its completion was read, or its endpoint was closed.</summary>
+    /// <summary>
+    /// Ends the hold: the operation can't touch the memory any more, because its completion was read or its endpoint
+    /// was closed.
+    /// </summary>
     public void Release()
     {
         Slab? slab = _slab;

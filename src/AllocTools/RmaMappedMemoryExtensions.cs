@@ -6,7 +6,7 @@ using AllocTools.Validation;
 
 namespace AllocTools;
 
-/// <summary>Registers files and read-only memory. For <see cref="RmaMemoryPool{TProvider}"/>.</summary>
+/// <summary>Registers files and read-only memory with an <see cref="RmaMemoryPool{TProvider}"/>.</summary>
 /// <remarks>
 /// <para>
 /// A mapped file is registered in the page cache, so a peer that reads it by RMA reads those pages, and nothing is
@@ -14,7 +14,7 @@ namespace AllocTools;
 /// rented or held.
 /// </para>
 /// <para>
-/// A file must not become shorter while it is registered. Pages behind its new end are gone: if this process accesses
+/// A file must not become shorter while it is registered. Pages beyond its new end are gone: if this process accesses
 /// one, as a transport does for a peer, SIGBUS ends the process. A file that is shorter than its view is refused when
 /// it is registered (on Linux 5.14 or later).
 /// <see cref="RegisterFile"/> opens it with <see cref="FileShare.Read"/>, which keeps other .NET programs from opening
@@ -102,7 +102,7 @@ public static class RmaMappedMemoryExtensions
         return engine.Register((nint)pin.Pointer, memory.Length, pin, isManaged: MemoryMarshal.TryGetArray(memory, out _), isReadOnly: true);
     }
 
-    /// <summary>Registers the view. The pin is taken over, even if the call fails.</summary>
+    /// <summary>Registers the view. It takes over the pin, even if it fails.</summary>
     private static unsafe RmaBuffer RegisterView(PoolEngine engine, MemoryMappedViewAccessor view, IPinnable pin, string lengthName, bool isReadOnly)
     {
         nint address = view.SafeMemoryMappedViewHandle.DangerousGetHandle() + (nint)view.PointerOffset;
@@ -155,7 +155,7 @@ public static class RmaMappedMemoryExtensions
                 if (length is { } asked)
                     ArgumentOutOfRangeException.ThrowIfNegativeOrZero(asked, nameof(length));
                 MemoryMappedFileAccess how = access == FileAccess.Read ? MemoryMappedFileAccess.Read : MemoryMappedFileAccess.ReadWrite;
-                // The file takes the stream over.
+                // The file takes over the stream.
                 file = MemoryMappedFile.CreateFromFile(stream, null, 0, how, HandleInheritability.None, leaveOpen: false);
                 return new MappedFile(file, file.CreateViewAccessor(offset, length ?? (whole - offset), how));
             }

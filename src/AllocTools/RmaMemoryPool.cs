@@ -108,7 +108,7 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool, IMeteredPool, IEn
         }
     }
 
-    /// <summary>The cap alone, for tests.</summary>
+    /// <summary>Changes the cap alone, for tests.</summary>
     internal void SetLimit(long bytes) => _engine.Memory.SetLimit(bytes);
 
     /// <inheritdoc/>
@@ -183,7 +183,7 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool, IMeteredPool, IEn
     /// <summary>Whether a new request may register memory although others wait, for tests.</summary>
     internal bool SparesRoomFor(long length) => _engine.Finder.SparesRoomFor(length);
 
-    /// <summary>Memory is being registered for waiters, or is about to be, for tests.</summary>
+    /// <summary>Whether memory is being registered for waiters, or is about to be, for tests.</summary>
     internal bool ServesWaiters => _engine.ServesWaiters;
 
     PoolInstruments? IMeteredPool.Instruments

@@ -15,6 +15,6 @@ internal static class RmaMemoryPoolDefaults
     public static IReadOnlyList<SizeClassOptions> SizeClassesOf(RmaMemoryPoolOptions options) =>
         options.SizeClasses.Count != 0 ? [.. options.SizeClasses] : options.SizeClassRange?.ToSizeClasses() ?? SizeClasses;
 
-    /// <summary>The classes are only defaults: blocks that don't fit are registered on demand.</summary>
+    /// <summary>Whether the classes are only defaults: blocks that don't fit are then registered on demand.</summary>
     public static bool AreDefault(RmaMemoryPoolOptions options) => options is { SizeClasses.Count: 0, SizeClassRange: null };
 }

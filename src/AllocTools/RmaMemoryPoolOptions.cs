@@ -51,7 +51,7 @@ public sealed class RmaMemoryPoolOptions
     internal bool IsCapDefault => _maxRegisteredBytes is null;
 
     /// <summary>Lowers a cap that was not set to the memory that the control group has left.</summary>
-    /// <returns>Why it is lower than the default; null where it is not.</returns>
+    /// <returns>Why it is lower than the default; null if it is not.</returns>
     internal string? FitDefaultCap(CgroupMemory? group)
     {
         if (group is null || !IsCapDefault)
@@ -160,7 +160,7 @@ public sealed class RmaMemoryPoolOptions
     }
 
     /// <summary>
-    /// A copy with the other options' values of everything that may change while a pool is in use; see
+    /// Returns a copy with the other options' values of everything that may change while a pool is in use; see
     /// <see cref="RmaMemoryPool{TProvider}.Reconfigure"/>.
     /// </summary>
     internal RmaMemoryPoolOptions WithLiveOptionsOf(RmaMemoryPoolOptions other)

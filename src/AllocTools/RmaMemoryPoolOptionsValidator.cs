@@ -50,7 +50,7 @@ public sealed class RmaMemoryPoolOptionsValidator : IValidateOptions<RmaMemoryPo
             throw new OptionsValidationException(name, typeof(RmaMemoryPoolOptions), result.Failures);
     }
 
-    /// <summary>Checks the range; false if no classes can be made of it.</summary>
+    /// <summary>Checks the range; returns false if no classes can be made of it.</summary>
     private static bool CheckSizeClassRange(List<string> failures, RmaMemoryPoolOptions options)
     {
         if (options.SizeClassRange is not { } range)

@@ -13,7 +13,7 @@ public static class RmaOwner
     public static string? Current => Tag.Value;
 
     /// <summary>Sets the name until the result is disposed.</summary>
-    /// <param name="name">Of the owner, such as <c>gradients</c>.</param>
+    /// <param name="name">The name of the owner, such as <c>gradients</c>.</param>
     public static IDisposable Begin(string name)
     {
         ArgumentException.ThrowIfNullOrEmpty(name);

@@ -12,10 +12,10 @@ namespace AllocTools;
 /// <remarks>
 /// <para>
 /// A pointer is a value without ownership: copying it does not copy the lease, and it becomes invalid with the lease
-/// that it points into. The default value
-/// is the null pointer. Arithmetic may leave the buffer, as with a <c>T*</c>; a dereference outside of it throws. With the
-/// pool's option <see cref="RmaMemoryPoolOptions.CheckPointers"/>, and in a debug build of the library, arithmetic that goes
-/// before the start or past the end (one element beyond the last) throws as well.
+/// that it points into. The default value is the null pointer. Arithmetic may leave the buffer, as with a <c>T*</c>; a
+/// dereference outside of it throws. With the pool's option <see cref="RmaMemoryPoolOptions.CheckPointers"/>, and in a
+/// debug build of the library, arithmetic that goes before the start or past the end (one element beyond the last)
+/// throws as well.
 /// </para>
 /// <para>
 /// Pointers into different buffers are ordered by address. A pointer to anything, a <c>void*</c>, is an
@@ -80,17 +80,17 @@ public readonly unsafe struct RmaPointer<T> : IEquatable<RmaPointer<T>>, ICompar
     /// <exception cref="ArgumentOutOfRangeException">It points outside the buffer.</exception>
     public ref T Value => ref At(_offset, nameof(Value));
 
-    /// <summary>The local descriptor of what it points to (fi_mr_desc); 0 where the provider has none.</summary>
+    /// <summary>The local descriptor of what it points to (fi_mr_desc); 0 if the provider has none.</summary>
     /// <exception cref="InvalidOperationException">It is null, or the buffer was returned.</exception>
     public nint LocalDescriptor => _buffer.LocalDescriptor;
 
-    /// <summary>An element, counted from here.</summary>
+    /// <summary>Gets a reference to an element, counted from here.</summary>
     /// <param name="index">Elements; may be negative.</param>
     /// <exception cref="InvalidOperationException">It is null, or the buffer was returned.</exception>
     /// <exception cref="ArgumentOutOfRangeException">The element is outside the buffer.</exception>
     public ref T this[long index] => ref At(_offset + checked(index * sizeof(T)), nameof(index));
 
-    /// <summary>Elements from here on.</summary>
+    /// <summary>Returns elements from here on.</summary>
     /// <param name="count">Elements.</param>
     /// <exception cref="InvalidOperationException">It is null, or the buffer was returned.</exception>
     /// <exception cref="ArgumentOutOfRangeException">They exceed the buffer.</exception>
@@ -102,7 +102,7 @@ public readonly unsafe struct RmaPointer<T> : IEquatable<RmaPointer<T>>, ICompar
         return new Span<T>((void*)(address + (nint)_offset), count);
     }
 
-    /// <summary>Elements from here on, for an operation of an endpoint.</summary>
+    /// <summary>Returns elements from here on, for an operation of an endpoint.</summary>
     /// <param name="count">Elements.</param>
     /// <exception cref="ArgumentOutOfRangeException">They exceed the buffer.</exception>
     public RmaSlice Slice(long count) => _buffer.Slice(_offset, BytesOf(count));
@@ -113,20 +113,20 @@ public readonly unsafe struct RmaPointer<T> : IEquatable<RmaPointer<T>>, ICompar
     /// <inheritdoc cref="RmaBuffer.Expose(long, long, RmaAccess)" path="/exception"/>
     public RmaExposure Expose(long count, RmaAccess access) => _buffer.Expose(_offset, BytesOf(count), access);
 
-    /// <summary>The same place, seen as another type: the pointer's rebind.</summary>
+    /// <summary>Returns the same place, seen as another type: the pointer's rebind.</summary>
     /// <typeparam name="TOther">The other type.</typeparam>
     public RmaPointer<TOther> Cast<TOther>()
         where TOther : unmanaged => new(_offset, _buffer);
 
-    /// <summary>The raw pointer. It is not valid beyond the lease.</summary>
+    /// <summary>Returns the raw pointer. It is not valid beyond the lease.</summary>
     /// <exception cref="InvalidOperationException">It is null, or the buffer was returned.</exception>
     public T* ToPointer() => (T*)(_buffer.Address + (nint)_offset);
 
-    /// <summary>A pointer to something in the same buffer, such as a field of what it points to: <c>p.PointerTo(ref p.Value.Field)</c>.</summary>
+    /// <summary>Returns a pointer to something in the same buffer, such as a field of what it points to: <c>p.PointerTo(ref p.Value.Field)</c>.</summary>
     /// <typeparam name="TMember">What it is.</typeparam>
     /// <param name="member">What to point to.</param>
     /// <exception cref="InvalidOperationException">It is null, or the buffer was returned.</exception>
-    /// <exception cref="ArgumentOutOfRangeException">It does not lie in the buffer.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">It is not in the buffer.</exception>
     public RmaPointer<TMember> PointerTo<TMember>(ref readonly TMember member)
         where TMember : unmanaged
     {
@@ -135,7 +135,7 @@ public readonly unsafe struct RmaPointer<T> : IEquatable<RmaPointer<T>>, ICompar
         return new RmaPointer<TMember>(offset, _buffer);
     }
 
-    /// <summary>The same place as a read-only pointer.</summary>
+    /// <summary>Returns the same place as a read-only pointer.</summary>
     public RmaReadOnlyPointer<T> AsReadOnly() => new(this);
 
     /// <summary>Moves forward.</summary>
@@ -150,7 +150,7 @@ public readonly unsafe struct RmaPointer<T> : IEquatable<RmaPointer<T>>, ICompar
     /// <inheritdoc cref="Add" path="/exception"/>
     public RmaPointer<T> Subtract(long elements) => MoveTo(checked(_offset - elements * sizeof(T)), elements);
 
-    /// <summary>How many elements lie between two pointers into one buffer.</summary>
+    /// <summary>Returns the number of elements between two pointers into one buffer.</summary>
     /// <param name="other">The one that is subtracted.</param>
     /// <exception cref="ArgumentException">They point into different buffers.</exception>
     public long Subtract(RmaPointer<T> other) => _buffer == other._buffer
@@ -210,13 +210,13 @@ public readonly unsafe struct RmaPointer<T> : IEquatable<RmaPointer<T>>, ICompar
     /// <summary>True when the left one does not point to a lower place.</summary>
     public static bool operator >=(RmaPointer<T> left, RmaPointer<T> right) => left.CompareTo(right) >= 0;
 
-    /// <summary>The same place as a read-only pointer.</summary>
+    /// <summary>Returns the same place as a read-only pointer.</summary>
     public static implicit operator RmaReadOnlyPointer<T>(RmaPointer<T> pointer) => pointer.AsReadOnly();
 
-    /// <summary>Which byte of which buffer.</summary>
+    /// <summary>Names the byte and the buffer.</summary>
     public override string ToString() => IsNull ? "null" : $"pointer to {typeof(T).Name} at offset {InWords.Number(_offset)} of a {_buffer}";
 
-    /// <summary>The bytes of elements from here on, which lie within the buffer.</summary>
+    /// <summary>Returns the number of bytes of elements from here on, which must lie within the buffer.</summary>
     private long BytesOf(long count)
     {
         long bytes = checked(count * sizeof(T));

@@ -10,7 +10,7 @@ public sealed record RmaPoolStatistics
     /// <summary>The cap in force, in bytes.</summary>
     public required long LimitBytes { get; init; }
 
-    /// <summary>The pool is closed or draining: it no longer rents buffers.</summary>
+    /// <summary>Whether the pool is closed or draining: it no longer rents buffers.</summary>
     public bool IsClosed { get; init; }
 
     /// <summary>
@@ -106,7 +106,7 @@ public sealed record RmaPoolStatistics
     /// <summary>Returned buffers that an operation or an exposure still holds, such as one that timed out.</summary>
     public long QuarantinedBuffers => SizeClasses.Sum(c => c.QuarantinedBuffers);
 
-    /// <summary>The statistics in one line, for people; the format may change.</summary>
+    /// <summary>Returns the statistics in one line, for people; the format may change.</summary>
     public override string ToString()
     {
         string classes = string.Join(", ", SizeClasses.Select(c => string.Create(CultureInfo.InvariantCulture, $"{c.Name}: {c.IdleBuffers:N0} of {c.TotalBuffers:N0} idle")));

@@ -40,8 +40,8 @@ public readonly unsafe struct RmaReadOnlyPointer<T>(RmaPointer<T> pointer) : IEq
     public ReadOnlySpan<T> AsSpan(int count) => _pointer.AsSpan(count);
 
     /// <summary>
-    /// Elements from here on, for an operation that writes or sends them. The type does not prevent a read from using
-    /// them as its destination.
+    /// Returns elements from here on, for an operation that writes or sends them. The type does not prevent a read from
+    /// using them as its destination.
     /// </summary>
     /// <param name="count">Elements.</param>
     /// <exception cref="ArgumentOutOfRangeException">They exceed the buffer.</exception>
@@ -87,7 +87,7 @@ public readonly unsafe struct RmaReadOnlyPointer<T>(RmaPointer<T> pointer) : IEq
     /// <inheritdoc/>
     public override int GetHashCode() => _pointer.GetHashCode();
 
-    /// <summary>Which byte of which buffer.</summary>
+    /// <summary>Names the byte and the buffer.</summary>
     public override string ToString() => IsNull ? "null" : $"read-only {_pointer}";
 
     /// <summary>Moves forward.</summary>

@@ -6,8 +6,8 @@ namespace AllocTools;
 /// </summary>
 public sealed class RmaRegistrationException : RmaException
 {
-    /// <summary>Makes an error.</summary>
-    /// <param name="message">The operation, the error and its name, the length, the provider, and the limit that is the cause where one is.</param>
+    /// <summary>Creates an error.</summary>
+    /// <param name="message">The operation, the error and its name, the length, the provider, and the limit that caused it, if any.</param>
     /// <param name="operation">The call that failed, such as <c>fi_mr_regattr</c> or <c>mlock</c>.</param>
     /// <param name="length">The bytes that were to be registered.</param>
     /// <param name="provider">The provider in force, such as <c>verbs;ofi_rxm</c>.</param>
@@ -33,9 +33,9 @@ public sealed class RmaRegistrationException : RmaException
     public string Provider { get; }
 
     /// <summary>
-    /// The transport had registered the memory, then failed, and could not undo the registration: it may still access
-    /// the memory, which must stay mapped permanently. A pool keeps its own memory mapped and the caller's memory
-    /// pinned, and counts both.
+    /// Whether the transport had registered the memory, then failed, and could not undo the registration: it may still
+    /// access the memory, which must stay mapped permanently. A pool keeps its own memory mapped and the caller's
+    /// memory pinned, and counts both.
     /// </summary>
     public bool IsStillRegistered { get; init; }
 }

@@ -7,7 +7,7 @@ public sealed record RmaSizeClassStatistics
     /// <summary>The block size in bytes as a decimal number, or <c>direct</c>, <c>user</c> or <c>cached</c>: the value of the tag <c>rma.size_class</c>.</summary>
     public required string Name { get; init; }
 
-    /// <summary>The size of a block in bytes; 0 where sizes differ.</summary>
+    /// <summary>The size of a block in bytes; 0 if sizes differ.</summary>
     public required long BlockSize { get; init; }
 
     /// <summary>Registered slabs.</summary>
@@ -34,7 +34,7 @@ public sealed record RmaSizeClassStatistics
     /// <summary>Blocks that can be rented immediately.</summary>
     public required long IdleBuffers { get; init; }
 
-    /// <summary>Blocks that were returned while an operation which timed out still holds them.</summary>
+    /// <summary>Blocks that were returned while an operation or an exposure still holds them, such as one that timed out.</summary>
     public required long QuarantinedBuffers { get; init; }
 
     /// <summary>Rented blocks.</summary>

@@ -40,7 +40,7 @@ public readonly struct RmaSlice
     /// <exception cref="InvalidOperationException">The buffer was returned.</exception>
     internal RmaHold Hold() => Buffer.Hold();
 
-    /// <summary>A part of it.</summary>
+    /// <summary>Returns a part of it.</summary>
     /// <param name="offset">Bytes from the start of this slice.</param>
     /// <param name="length">Bytes; offset + length stay within this slice.</param>
     /// <exception cref="ArgumentOutOfRangeException">The part exceeds the slice.</exception>
@@ -50,12 +50,12 @@ public readonly struct RmaSlice
         return new RmaSlice(Buffer, Offset + offset, length);
     }
 
-    /// <summary>The rest of it.</summary>
+    /// <summary>Returns the rest of it.</summary>
     /// <param name="offset">Bytes from the start of this slice.</param>
     /// <exception cref="ArgumentOutOfRangeException">The offset is beyond the end.</exception>
     public RmaSlice Slice(long offset) => Slice(offset, RangeCheck.Rest(offset, Length));
 
-    /// <summary>A part of it, such as <c>slice[16..]</c> or <c>slice[..^16]</c>.</summary>
+    /// <summary>Gets a part of it, such as <c>slice[16..]</c> or <c>slice[..^16]</c>.</summary>
     /// <param name="range">Which bytes; its ends are below 2 GiB.</param>
     /// <exception cref="ArgumentOutOfRangeException">The part exceeds the slice.</exception>
     public RmaSlice this[Range range]
@@ -75,7 +75,7 @@ public readonly struct RmaSlice
     /// </remarks>
     /// <param name="memory">Any memory, empty memory included.</param>
     /// <param name="slice">The same bytes, or the default value.</param>
-    /// <returns>False: the memory does not belong to a buffer.</returns>
+    /// <returns>False if the memory does not belong to a buffer.</returns>
     /// <example>
     /// <code>
     /// using RmaBuffer buffer = pool.Rent(4096);
@@ -112,7 +112,7 @@ public readonly struct RmaSlice
     /// <param name="sequence">Any sequence.</param>
     /// <param name="slices">Receives the slices in order, after its existing elements; it stays unchanged if a segment
     /// does not belong to a buffer.</param>
-    /// <returns>False: a segment does not belong to a buffer.</returns>
+    /// <returns>False if a segment does not belong to a buffer.</returns>
     public static bool TryGet(in ReadOnlySequence<byte> sequence, ICollection<RmaSlice> slices)
     {
         ArgumentNullException.ThrowIfNull(slices);
@@ -129,14 +129,14 @@ public readonly struct RmaSlice
         return true;
     }
 
-    /// <summary>Which bytes of which buffer.</summary>
+    /// <summary>Names the bytes and the buffer.</summary>
     public override string ToString() => Buffer.IsDefault ? Buffer.ToString() : $"{InWords.Bytes(Length)} at offset {InWords.Number(Offset)} of a {Buffer}";
 
-    /// <summary>The whole buffer as a slice.</summary>
+    /// <summary>Returns the whole buffer as a slice.</summary>
     /// <param name="buffer">The buffer.</param>
     public static implicit operator RmaSlice(RmaBuffer buffer) => new(buffer, 0, buffer.Length);
 
-    /// <summary>The whole buffer as a slice.</summary>
+    /// <summary>Returns the whole buffer as a slice.</summary>
     /// <param name="buffer">The buffer.</param>
     public static RmaSlice FromRmaBuffer(RmaBuffer buffer) => buffer;
 }

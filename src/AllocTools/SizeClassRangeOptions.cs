@@ -31,7 +31,7 @@ public sealed class SizeClassRangeOptions
 
     internal SizeClassRangeOptions Copy() => (SizeClassRangeOptions)MemberwiseClone();
 
-    /// <summary>The classes, in ascending order, with no blocks at start.</summary>
+    /// <summary>Returns the classes, in ascending order, with no blocks at start.</summary>
     /// <exception cref="InvalidOperationException">An option is out of its range.</exception>
     public IReadOnlyList<SizeClassOptions> ToSizeClasses()
     {

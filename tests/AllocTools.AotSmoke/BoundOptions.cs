@@ -11,7 +11,7 @@ using Microsoft.Extensions.Options;
 
 namespace AllocTools.AotSmoke;
 
-/// <summary>Holds the options against appsettings.json, one by one: a binder that was trimmed would leave the defaults, and say nothing.</summary>
+/// <summary>Compares the options with appsettings.json, one by one: a trimmed binder would silently leave the defaults.</summary>
 internal static class BoundOptions
 {
     public static void Check(IServiceProvider services)

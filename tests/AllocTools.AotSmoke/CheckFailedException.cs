@@ -1,4 +1,4 @@
 namespace AllocTools.AotSmoke;
 
-/// <summary>What a check found.</summary>
+/// <summary>Reports a check that has failed.</summary>
 internal sealed class CheckFailedException(string message) : Exception(message);

@@ -2,7 +2,7 @@ using System.Runtime.CompilerServices;
 
 namespace AllocTools.AotSmoke;
 
-/// <summary>Checks that name in their failure what was looked at.</summary>
+/// <summary>Checks whose failures name what was checked.</summary>
 internal static class Expect
 {
     public static void Equal<T>(T expected, T actual, [CallerArgumentExpression(nameof(actual))] string what = "")

@@ -3,7 +3,7 @@ using OpenTelemetry.Metrics;
 
 namespace AllocTools.AotSmoke;
 
-/// <summary>Holds what OpenTelemetry exported against the pools' statistics.</summary>
+/// <summary>Compares what OpenTelemetry exported with the pools' statistics.</summary>
 internal static class ExportedMetrics
 {
     public static void Check(IServiceProvider services, IReadOnlyList<Metric> exported)

@@ -3,7 +3,7 @@ using Microsoft.Extensions.Diagnostics.HealthChecks;
 
 namespace AllocTools.AotSmoke;
 
-/// <summary>The health checks of the pools and the connections, which are all well.</summary>
+/// <summary>Checks that the health checks of the pools and the connections all report healthy.</summary>
 internal static class HealthReports
 {
     public static async Task CheckAsync(IServiceProvider services)

@@ -1,6 +1,6 @@
 namespace AllocTools.AotSmoke;
 
-/// <summary>The names of the pools beside the unnamed one, and of the sections that they are configured by.</summary>
+/// <summary>The names of the pools other than the unnamed one, and of the sections that configure them.</summary>
 internal static class PoolNames
 {
     public const string UnnamedSection = "AllocTools";

@@ -1,6 +1,6 @@
 using AllocTools.AotSmoke;
 
-// Uses the library as an application does that is trimmed and compiled ahead of time. The exit code is 0 only if every check held.
+// Uses the library like an application that is trimmed and compiled ahead of time. The exit code is 0 only if every check passed.
 try
 {
     using var application = new SmokeApplication();

@@ -8,7 +8,7 @@ namespace AllocTools.AotSmoke;
 /// <summary>A host whose configuration has mistakes must not start, and must name each of them.</summary>
 internal static class RefusedStart
 {
-    /// <summary>How each failure begins.</summary>
+    /// <summary>The beginning of each failure.</summary>
     private static readonly string[] Expected =
     [
         "Broken:MaxSlabBytes is 1,024;",

@@ -2,7 +2,7 @@ using Microsoft.Extensions.DependencyInjection;
 
 namespace AllocTools.AotSmoke;
 
-/// <summary>Rents and returns, held against the statistics of the pools and what the options ask for.</summary>
+/// <summary>Rents and returns, and compares the results with the statistics of the pools and with the options.</summary>
 internal static class RentsAndReturns
 {
     private const byte Written = 0x5A;

@@ -34,7 +34,7 @@ internal sealed class SmokeApplication : IDisposable
 
     public IServiceProvider Services => _host.Services;
 
-    /// <summary>What OpenTelemetry exported last.</summary>
+    /// <summary>Gets the metrics that OpenTelemetry exported last.</summary>
     public IReadOnlyList<Metric> Exported => _exported;
 
     public Task StartAsync() => _host.StartAsync();

@@ -1,6 +1,6 @@
 namespace AllocTools.AotSmoke;
 
-/// <summary>Tells how far the run got.</summary>
+/// <summary>Reports the progress of the run.</summary>
 internal static class Step
 {
     public static string Last { get; private set; } = "nothing";

@@ -7,7 +7,7 @@ using Microsoft.Extensions.Logging;
 
 namespace AllocTools.AotSmoke;
 
-/// <summary>A provider of the application's own, which describes its options.</summary>
+/// <summary>The application's own provider, which describes its options.</summary>
 internal sealed class ThirdPartyProvider(ThirdPartyOptions options, ILoggerFactory loggerFactory) : IRmaProvider
 {
     public static RmaProviderDescriptor Descriptor { get; } = new RmaProviderDescriptor<ThirdPartyOptions>(

@@ -32,7 +32,7 @@ internal static class Transfers
         await CheckRailsAsync(services.GetRequiredService<RmaMultiRail>());
     }
 
-    /// <summary>A multi-rail that is its own peer. Its policy is Failover, so its first rail carries all.</summary>
+    /// <summary>Checks a multi-rail that is its own peer. Its policy is Failover, so its first rail carries everything.</summary>
     private static async Task CheckRailsAsync(RmaMultiRail rails)
     {
         using RmaRailMemory source = rails.Rent(40_000);
@@ -59,7 +59,7 @@ internal static class Transfers
             byte[] told = exposure.Remote.ToArray();
             using RemoteRegion remote = initiator.Import(initiator.InsertPeer(owner.Address.Span), RemoteMemory.Read(told));
             Task written = initiator.WriteAsync(source, remote).AsTask();
-            // An endpoint whose progress is the caller's moves nothing while nobody polls.
+            // An endpoint on which the caller makes progress moves nothing while nobody polls.
             while (!written.IsCompleted)
             {
                 owner.Poll([]);

@@ -3,7 +3,10 @@ using AllocTools.Connections.Tests.Support;
 
 namespace AllocTools.Connections.Tests;
 
-/// <summary>What reads and flushes allocate. Nothing else runs meanwhile, since it is the process's bytes that are counted.</summary>
+/// <summary>
+/// Tests what reads and flushes allocate. Nothing else runs meanwhile, because the bytes of the whole process are
+/// counted.
+/// </summary>
 [Collection(nameof(AllocationTests))]
 [CollectionDefinition(nameof(AllocationTests), DisableParallelization = true)]
 public sealed class AllocationTests
@@ -24,7 +27,7 @@ public sealed class AllocationTests
             return GC.GetTotalAllocatedBytes(precise: true) - before;
         }, TestContext.Current.CancellationToken);
         await answering;
-        // What the process does besides is in it; an object for each round would be 24 bytes at the least.
+        // The count includes other work of the process; an object per round would be at least 24 bytes.
         Assert.True(bytes < 12 * Rounds, $"{bytes} bytes in {Rounds} rounds.");
         await pair.EndCleanlyAsync();
     }

@@ -7,12 +7,14 @@ using Microsoft.AspNetCore.Connections;
 
 namespace AllocTools.Connections.Tests;
 
-/// <summary>Peers that hang beside healthy ones.</summary>
+/// <summary>Tests peers that hang beside healthy ones.</summary>
 public sealed class BadDayTests
 {
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
-    /// <summary>Over shm a call into libfabric does not return while a peer hangs whose queue is full: nothing above it can help.</summary>
+    /// <summary>
+    /// Over shm, a call into libfabric does not return while a peer with a full queue hangs: nothing above it can help.
+    /// </summary>
     public static TheoryData<string> WithoutSharedMemory => [Fabric.Tcp, Fabric.PlainTcp, Fabric.Sockets, ConnectionSide.Ucx + UcxFabric.Tcp];
 
     [Theory, MemberData(nameof(WithoutSharedMemory))]
@@ -28,7 +30,7 @@ public sealed class BadDayTests
             stuck.Add(await ConnectAsync(side, port));
         await EchoAsync(stuck[0]);
         await hung.SuspendAsync();
-        // More writes than the endpoint has places for, none of which may ever end.
+        // There are more writes than the endpoint has slots for, and none of them may ever end.
         foreach (RmaConnection connection in stuck)
         {
             for (int i = 0; i < 10; i++)
@@ -55,7 +57,7 @@ public sealed class BadDayTests
         IRmaEndpoint endpoint = side.Connections.Endpoint;
         using RmaBuffer buffer = side.Pool.Rent(100);
         using var cancel = new CancellationTokenSource();
-        // A message that does not come: its end is nothing that connections hear of.
+        // A receive without a message: connections are not told of its end.
         Task<RmaReceiveResult> receiving = endpoint.ReceiveAsync(buffer, cancellationToken: cancel.Token).AsTask();
         await left.Output.WriteAsync(new byte[10], Token);
         Task<byte[]> reading = right.Transport.Input.ReadBytesAsync(10);

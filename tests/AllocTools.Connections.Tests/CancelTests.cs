@@ -4,7 +4,7 @@ using AllocTools.Connections.Tests.Support;
 
 namespace AllocTools.Connections.Tests;
 
-/// <summary>Reads and flushes that are cancelled lose nothing.</summary>
+/// <summary>Tests that cancelled reads and flushes lose nothing.</summary>
 public sealed class CancelTests
 {
     public static TheoryData<string> Fabrics => ConnectionSide.InOneProcess;
@@ -82,7 +82,7 @@ public sealed class CancelTests
             Task reading = DrainAsync(right.Input);
             Task writing = Task.Run(async () =>
             {
-                // Maybe in the midst of a frame.
+                // The cancellation may hit the middle of a frame.
                 while (!(await left.Output.WriteAsync(new byte[random.Next(1, 200_000)])).IsCompleted)
                 {
                 }
@@ -106,7 +106,7 @@ public sealed class CancelTests
         }
         catch (Exception e) when (e is Microsoft.AspNetCore.Connections.ConnectionAbortedException or Microsoft.AspNetCore.Connections.ConnectionResetException)
         {
-            // As it should end.
+            // This is the expected end.
         }
     }
 }

@@ -4,7 +4,7 @@ using AllocTools.Endpoints;
 
 namespace AllocTools.Connections.Tests;
 
-/// <summary>Where the code goes on that awaits.</summary>
+/// <summary>Tests on which thread code continues after an await.</summary>
 public sealed class ContinuationTests
 {
     public static TheoryData<string> Fabrics => ConnectionSide.InOneProcess;
@@ -22,7 +22,7 @@ public sealed class ContinuationTests
     {
         await using ConnectedPair pair = await ConnectedPair.OpenAsync(fabric, o => o.Continuations = RmaContinuations.Inline);
         Assert.False(await ReadsOnThreadPoolAsync(pair));
-        // It may write and read there.
+        // Code on that thread may write and read.
         Task<byte[]> reading = pair.Left.Input.ReadToEndAsync();
         await pair.Right.Output.WriteAsync(new byte[300_000], TestContext.Current.CancellationToken);
         await pair.Right.Output.CompleteAsync();

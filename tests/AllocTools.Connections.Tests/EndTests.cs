@@ -14,7 +14,7 @@ using Microsoft.Extensions.Time.Testing;
 
 namespace AllocTools.Connections.Tests;
 
-/// <summary>How connections end: what their users see, and when their memory goes back.</summary>
+/// <summary>Tests how connections end: what their users see, and when their memory is given back.</summary>
 public sealed class EndTests
 {
     private static CancellationToken Token => TestContext.Current.CancellationToken;
@@ -36,7 +36,7 @@ public sealed class EndTests
             for (int turns = random.Next(0, 20_000); turns > 0; turns--)
                 Thread.SpinWait(10);
             stream.Dispose();
-            // What the pool hands out from here on is another one's.
+            // Memory that the pool hands out from here on belongs to somebody else.
             if (pair.LeftSide.Pool.TryRent(16 << 10, out RmaBuffer next))
             {
                 next.Span.Fill(0xEE);
@@ -70,7 +70,7 @@ public sealed class EndTests
         await pair.EndCleanlyAsync();
     }
 
-    /// <summary>As HttpClient's connections that are idle.</summary>
+    /// <summary>Idle connections of HttpClient behave like this.</summary>
     [Theory]
     [InlineData(false)]
     [InlineData(true)]
@@ -134,7 +134,7 @@ public sealed class EndTests
     public async Task ConnectionClosedIsCancelledOnceDisposeHasReturned(string fabric)
     {
         await using ConnectedPair pair = await ConnectedPair.OpenAsync(fabric);
-        // The peer reads and writes no more, without an end of its stream.
+        // The peer stops reading and writing, without ending its stream.
         Task disposing = pair.Left.DisposeAsync().AsTask();
         await disposing;
         Assert.True(pair.Left.ConnectionClosed.IsCancellationRequested);
@@ -159,7 +159,7 @@ public sealed class EndTests
             received.Write(await pair.Right.Input.ReadSomeAsync());
             if (pair.Left.Credit == credit)
                 continue;
-            // Most of the limit for each piece that was taken, and more than all of it in the end.
+            // Each piece that was read takes most of the limit, and all together more than the limit.
             credit = pair.Left.Credit;
             time.Advance(limit * 0.6);
             passed += limit * 0.6;
@@ -201,7 +201,7 @@ public sealed class EndTests
         ValueTask<ConnectionContext?> accepting = listener.AcceptAsync(Token);
         await peer.SetUpAsync();
         await using var connection = (RmaConnection)(await accepting)!;
-        // More than its ring, of which it gives nothing back.
+        // More than the peer's ring, for which it gives no credit.
         Task<FlushResult> writing = Task.Run(async () => await connection.Output.WriteAsync(new byte[1 << 20]), Token);
         await peer.WriteFrameAsync(new FrameHeader(0, FrameFlags.EndOfStream, 16, 0));
         await peer.SendAsync(ControlConnection.DoneFrame);
@@ -219,7 +219,7 @@ public sealed class EndTests
         ValueTask<ConnectionContext?> accepting = listener.AcceptAsync(Token);
         await peer.SetUpAsync();
         var connection = (RmaConnection)(await accepting)!;
-        // As the engine says it of a write whose time is over while the fabric has it.
+        // The engine reports this for a write that has timed out while the fabric has it.
         ((IOperationOwner)connection.Reader.CreditWriter).OnAbandoned(0, new RmaTimeoutException("the test's", RmaOperationKind.Write, 110, "ETIMEDOUT"));
         await connection.DisposeAsync();
         List<ControlKind> said = [];
@@ -244,10 +244,10 @@ public sealed class EndTests
         await Assert.ThrowsAsync<ConnectionResetException>(() => connection.Transport.Input.ReadToEndAsync());
         await connection.DisposeAsync();
         Assert.Equal((0, 1), side.Pool.GetStatistics() is var now ? (now.RentedBuffers, now.QuarantinedBuffers) : default);
-        // Whose exposure has ended.
+        // The exposure has ended.
         await Assert.ThrowsAnyAsync<RmaException>(() => peer.WriteFrameAsync(new FrameHeader(0, FrameFlags.None, 16, 0)));
         Assert.Equal(1, side.Connections.Count);
-        // With the endpoint nothing comes any more.
+        // Without the endpoint, no write can arrive any more.
         await side.Connections.DisposeAsync();
         Assert.Equal((0, 0), side.Pool.GetStatistics() is var then ? (then.RentedBuffers, then.QuarantinedBuffers) : default);
     }
@@ -264,7 +264,7 @@ public sealed class EndTests
         }
         catch (OperationCanceledException)
         {
-            // It had not stopped yet.
+            // The listener had not stopped yet.
         }
         Assert.Null(await accepting.WaitAsync(TestTime.Seconds(20), Token));
     }
@@ -281,7 +281,7 @@ public sealed class EndTests
         (ControlKind kind, byte[] payload) = await peer.ReceiveAsync();
         Assert.Equal(ControlKind.Refused, kind);
         Assert.Contains("describes 100 bytes", SetUpMessages.ReadRefusal(payload), StringComparison.Ordinal);
-        // And nothing else, such as Done of what never began.
+        // Nothing else is sent, such as Done for a connection that never began.
         Assert.Null(await peer.TryReceiveAsync());
         await side.BecomesCleanAsync();
     }
@@ -297,7 +297,7 @@ public sealed class EndTests
         ValueTask<ConnectionContext?> accepting = listener.AcceptAsync(Token);
         await peer.SetUpAsync();
         await using var connection = (RmaConnection)(await accepting)!;
-        // No heartbeat comes, but data does.
+        // No heartbeat arrives, but data does.
         for (int i = 0; i < 10; i++)
         {
             await peer.WriteFrameAsync(new FrameHeader(16, FrameFlags.None, 32, 0), sequence: i, at: i * 32);
@@ -318,7 +318,7 @@ public sealed class EndTests
     {
         var log = new LogRecorder();
         await using ConnectedPair pair = await ConnectedPair.OpenAsync(ConnectionSide.Host, logging: log.Factory);
-        // So it can't be removed by the connection.
+        // This prevents the connection from removing the peer.
         pair.LeftSide.Connections.Endpoint.RemovePeer(pair.Left.Peer);
         await pair.Left.DisposeAsync();
         Assert.Contains("could not be released", await log.SingleAsync(89), StringComparison.Ordinal);
@@ -333,7 +333,7 @@ public sealed class EndTests
         await using var side = new ConnectionSide(ConnectionSide.Host, logging: log.Factory);
         RmaConnectionListener listener = side.Connections.Listen(new RmaEndPoint(IPAddress.Loopback, 0));
         ValueTask<ConnectionContext?> accepting = listener.AcceptAsync(Token);
-        // It listens no more, without having been closed: each accept fails.
+        // It no longer listens, without having been closed: each accept fails.
         SocketOf(listener).Shutdown(System.Net.Sockets.SocketShutdown.Both);
         using var limit = new CancellationTokenSource(TestTime.Seconds(20));
         while (log.All.Count(static l => l.Id == 86) < 2)
@@ -358,7 +358,7 @@ public sealed class EndTests
         }
         catch (Exception e) when (e is IOException or ObjectDisposedException)
         {
-            // As it should end.
+            // This is the expected end.
         }
     }
 
@@ -372,11 +372,11 @@ public sealed class EndTests
         }
         catch (Exception e) when (e is IOException or ObjectDisposedException)
         {
-            // As it should end.
+            // This is the expected end.
         }
     }
 
-    /// <summary>A pipe whose read has its bytes, and takes its time with them.</summary>
+    /// <summary>A pipe whose read has its bytes, but takes a long time to return them.</summary>
     private sealed class SlowPipe(IDuplexPipe pipe) : PipeReader, IDuplexPipe
     {
         public TaskCompletionSource HasRead { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);

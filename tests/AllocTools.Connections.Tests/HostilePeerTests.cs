@@ -12,7 +12,10 @@ using Microsoft.AspNetCore.Connections;
 
 namespace AllocTools.Connections.Tests;
 
-/// <summary>Peers that say what they should not, on the control connection and in the ring: one clear error, nothing left, and others go on.</summary>
+/// <summary>
+/// Tests peers that violate the protocol on the control connection and in the ring: there is one clear error, nothing
+/// is left, and others go on.
+/// </summary>
 public sealed class HostilePeerTests
 {
     [Fact]
@@ -25,7 +28,7 @@ public sealed class HostilePeerTests
         byte[] hello = first.Hello;
         first.Socket.Dispose();
         await log.SingleAsync(81);
-        // Each at a listener of its own: one logs the same of an address once a minute.
+        // Each case uses its own listener: a listener logs the same failure of an address only once a minute.
         (byte[] Bytes, string Says)[] cases =
         [
             ([], "closed the control connection during the set-up"),
@@ -78,7 +81,7 @@ public sealed class HostilePeerTests
         failures.Report(one, "It has another reason.", null);
         time.Now += TimeSpan.FromMinutes(1).Ticks;
         failures.Report(one, "It has a reason.", null);
-        // However many addresses and reasons there are, it has an end.
+        // However many addresses and reasons there are, their number is limited.
         for (int i = 0; i < 2_000; i++)
         {
             failures.Report(one, $"Reason {i}.", null);
@@ -118,7 +121,7 @@ public sealed class HostilePeerTests
             }
             catch (System.Net.Sockets.SocketException)
             {
-                // It was refused before all was sent.
+                // The connection was refused before everything was sent.
             }
         }
         await ServesAsync(side, listener);
@@ -232,12 +235,12 @@ public sealed class HostilePeerTests
         }
         if (lie == "frame after the end")
         {
-            // What came before is read.
+            // Data that arrived before is read.
             Assert.Empty(await connection.Transport.Input.ReadToEndAsync());
         }
         else
         {
-            // Before anything is read, which would give credit.
+            // Wait before anything is read, which would give credit.
             await log.SingleAsync(83);
             var error = await Assert.ThrowsAsync<ConnectionAbortedException>(() => connection.Transport.Input.ReadToEndAsync());
             Assert.Contains("violated the protocol", error.Message, StringComparison.Ordinal);
@@ -254,7 +257,7 @@ public sealed class HostilePeerTests
     [InlineData(false)]
     public async Task APeerThatKeepsItsControlConnectionOpenKeepsNothing(bool isViolation)
     {
-        // After a violation there is no wait for it.
+        // After a violation, the connection does not wait for the limit.
         TimeSpan limit = isViolation ? TimeSpan.FromMinutes(10) : TimeSpan.FromMilliseconds(200);
         await using var side = new ConnectionSide(ConnectionSide.Host, o => (o.HeartbeatInterval, o.PeerTimeout, o.CloseTimeout) = (TimeSpan.FromMilliseconds(20), limit, TimeSpan.Zero));
         await using RmaConnectionListener listener = side.Connections.Listen(new RmaEndPoint(IPAddress.Loopback, 0));
@@ -286,7 +289,7 @@ public sealed class HostilePeerTests
             }
             catch (System.Net.Sockets.SocketException)
             {
-                // It was cut.
+                // The connection was cut.
             }
         }
     }
@@ -315,14 +318,14 @@ public sealed class HostilePeerTests
         byte[] offer = ControlConnection.Frame(ControlKind.Offer, peer.Memory.ToArray());
         try
         {
-            // Each is taken, or the connection is aborted since another one is open.
+            // Each offer is accepted, or the connection is aborted because another offer is open.
             for (int i = 0; i < 20; i++)
                 await peer.SendAsync([.. Enumerable.Repeat(offer, 100).SelectMany(static o => o)]);
             await peer.SendAsync(ControlConnection.AbortFrame);
         }
         catch (System.Net.Sockets.SocketException)
         {
-            // It was aborted before all was sent.
+            // The connection was aborted before everything was sent.
         }
         await Assert.ThrowsAnyAsync<Exception>(() => connection.Input.ReadToEndAsync().WaitAsync(TestTime.Seconds(20), TestContext.Current.CancellationToken));
         peer.Socket.Dispose();
@@ -331,7 +334,10 @@ public sealed class HostilePeerTests
         await ServesAsync(side, listener);
     }
 
-    /// <summary>Frames of the control connection, whole or cut, with known and unknown kinds and any payload, and bytes that are none.</summary>
+    /// <summary>
+    /// Gets frames of the control connection, whole or cut, with known and unknown kinds and any payload, and bytes
+    /// that are not frames.
+    /// </summary>
     private static Gen<byte[]> ControlBytes => Gen.OneOf(
         Gen.Byte.Array[0, 64],
         Gen.Select(Gen.Byte[0, 12], Gen.Byte.Array[0, 300], static (kind, payload) => ControlConnection.Frame((ControlKind)kind, payload)),
@@ -347,7 +353,7 @@ public sealed class HostilePeerTests
         await Gen.Select(Gen.Bool, ControlBytes.Array[1, 6]).SampleAsync(async (isSetUp, parts) =>
         {
             log.All.Clear();
-            // Each has one of its own, which has logged nothing yet.
+            // Each run has its own listener, which has logged nothing yet.
             await using RmaConnectionListener own = side.Connections.Listen(new RmaEndPoint(IPAddress.Loopback, 0));
             await using var peer = new RawPeer(own.EndPoint);
             ConnectionContext? connection = null;
@@ -365,9 +371,9 @@ public sealed class HostilePeerTests
             }
             catch (System.Net.Sockets.SocketException)
             {
-                // It was refused before all was sent.
+                // The connection was refused before everything was sent.
             }
-            // Each has one end, which the log names.
+            // Each connection has one end, which the log names.
             if (connection is null)
             {
                 await log.SingleAsync(81);
@@ -403,7 +409,7 @@ public sealed class HostilePeerTests
         frame.AsSpan(FrameHeader.Length).Fill((byte)'a');
         await peer.WriteAsync(RingBlock.WordsLength, frame, NoticeKind.Data, 0);
         ReadResult read = await connection.Transport.Input.ReadAsync(TestContext.Current.CancellationToken);
-        // Again to the same place; the frame behind it says that this is done.
+        // The same place is written again; the frame after it shows that this is done.
         frame.AsSpan(FrameHeader.Length).Fill((byte)'b');
         await peer.WriteAsync(RingBlock.WordsLength, frame, NoticeKind.Data, 1);
         Assert.Equal(new string(copies ? 'a' : 'b', 16), Encoding.ASCII.GetString(read.Buffer));
@@ -431,13 +437,13 @@ public sealed class HostilePeerTests
         return changed;
     }
 
-    /// <summary>A peer that behaves is served.</summary>
+    /// <summary>Asserts that a well-behaved peer is served.</summary>
     private static async Task ServesAsync(ConnectionSide side, RmaConnectionListener listener)
     {
         await using var other = new ConnectionSide(ConnectionSide.Host);
         await using RmaConnection left = await other.Connections.ConnectAsync(listener.EndPoint, TestContext.Current.CancellationToken);
         ConnectionContext? right;
-        // Those that a fuzzed set-up has brought about may come first.
+        // Connections from fuzzed set-ups may be accepted first.
         while ((right = await listener.AcceptAsync(TestContext.Current.CancellationToken)) is RmaConnection { } accepted && accepted.PeerProcess != other.Connections.Process)
             await right.DisposeAsync();
         byte[] sent = RandomNumberGenerator.GetBytes(100_000);

@@ -18,7 +18,7 @@ using Microsoft.Extensions.Options;
 
 namespace AllocTools.Connections.Tests;
 
-/// <summary>Connections in a host.</summary>
+/// <summary>Tests connections in a host.</summary>
 public sealed class HostingTests
 {
     [Fact]
@@ -30,10 +30,10 @@ public sealed class HostingTests
         var factory = host.Services.GetRequiredService<RmaConnectionListenerFactory>();
         Assert.True(factory.CanBind(new RmaEndPoint(IPAddress.Loopback, 0)));
         Assert.False(factory.CanBind(new IPEndPoint(IPAddress.Loopback, 0)));
-        // Kestrel would leave sockets out where it finds a transport.
+        // Kestrel would not add sockets if it found a transport.
         Assert.Empty(host.Services.GetServices<IConnectionListenerFactory>());
         IConnectionListener listener = await factory.BindAsync(new RmaEndPoint(IPAddress.Loopback, 0), TestContext.Current.CancellationToken);
-        // To itself: one endpoint is both sides.
+        // The host connects to itself: one endpoint is both sides.
         ValueTask<ConnectionContext> connecting = host.Services.GetRequiredService<RmaConnectionFactory>().ConnectAsync(listener.EndPoint, TestContext.Current.CancellationToken);
         ConnectionContext there = (await listener.AcceptAsync(TestContext.Current.CancellationToken))!;
         ConnectionContext here = await connecting;
@@ -41,7 +41,7 @@ public sealed class HostingTests
         Assert.Equal("hello"u8.ToArray(), await there.Transport.Input.ReadBytesAsync(5));
         Assert.Equal(4096, host.Services.GetRequiredService<IOptionsMonitor<RmaConnectionOptions>>().Get(RmaMemoryPoolName.Default).InitialRingBytes);
         Assert.Equal(2, host.Services.GetRequiredService<RmaConnections>().Count);
-        // Their users dispose them once they hear of the end; the pool's drain waits for that.
+        // Users dispose the connections once they learn of the end; the pool's drain waits for that.
         Task users = Task.WhenAll(UseAsync(here), UseAsync(there));
         await host.StopAsync(TestContext.Current.CancellationToken);
         Assert.Equal((0, 0), pool.GetStatistics() is var now ? (now.RentedBuffers, now.QuarantinedBuffers) : default);
@@ -52,7 +52,7 @@ public sealed class HostingTests
             await using (connection)
             {
                 Exception error = await Assert.ThrowsAnyAsync<Exception>(() => connection.Transport.Input.ReadBytesAsync(1));
-                // Of one that its other side was first to abort.
+                // A reset is reported if the other side was the first to abort.
                 Assert.True(error is ConnectionAbortedException or ConnectionResetException, error.ToString());
             }
         }
@@ -67,7 +67,7 @@ public sealed class HostingTests
         ReadResult read = await pair.Right.Input.ReadAtLeastAsync(1000, TestContext.Current.CancellationToken);
         await pair.RightSide.Connections.DisposeAsync();
         Assert.NotEqual(0, pair.RightSide.Pool.GetStatistics() is var now ? now.RentedBuffers + now.QuarantinedBuffers : 0);
-        // What other renters of the pool write does not touch it.
+        // Other renters of the pool must not overwrite it.
         List<RmaBuffer> others = [];
         while (others.Count < 1000 && pair.RightSide.Pool.TryRent(16 << 10, out RmaBuffer other))
         {
@@ -137,7 +137,7 @@ public sealed class HostingTests
         Assert.Contains("AllocTools:Connections:InitialRingBytes is 100; it must be between 1,024 and", error.Message, StringComparison.Ordinal);
         Assert.Contains("Unknown option AllocTools:Connections:PeerTimout. Did you mean PeerTimeout?", error.Message, StringComparison.Ordinal);
         Assert.Contains("AllocTools:Connections:PeerTimeout (20 seconds) must be longer than HeartbeatInterval", error.Message, StringComparison.Ordinal);
-        // Together with the pool's.
+        // The error is reported together with the pool's.
         Assert.Contains("AllocTools:MaxRegisteredBytes is -1", error.Message, StringComparison.Ordinal);
     }
 
@@ -174,7 +174,7 @@ public sealed class HostingTests
         RmaConnections connections;
         using (ServiceProvider container = services.BuildServiceProvider())
             connections = container.GetRequiredService<RmaConnections>();
-        // A second disposal ends with the first one.
+        // A second disposal completes together with the first one.
         await connections.DisposeAsync();
         Assert.Equal(RmaEndpointState.Closed, connections.Endpoint.GetStatistics().State);
     }
@@ -188,7 +188,7 @@ public sealed class HostingTests
         HealthReportEntry entry = await CheckAsync();
         Assert.Equal((HealthStatus.Healthy, "Connections over pool 'default': 0 connections are open."), (entry.Status, entry.Description));
         Assert.Equal(("host", "Open", 0), (entry.Data["provider"], entry.Data["endpoint"], entry.Data["active"]));
-        // A peer that hangs with memory of a connection that is over.
+        // A peer hangs and holds memory of a connection that is over.
         var connections = host.Services.GetRequiredService<RmaConnections>();
         await using RmaConnectionListener listener = connections.Listen(new RmaEndPoint(IPAddress.Loopback, 0));
         await using var peer = new RawPeer(listener.EndPoint);

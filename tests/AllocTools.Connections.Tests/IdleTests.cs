@@ -5,7 +5,10 @@ using AllocTools.Testing;
 
 namespace AllocTools.Connections.Tests;
 
-/// <summary>What connections cost that have nothing to do. Nothing else runs meanwhile, since it is the process's memory that is measured.</summary>
+/// <summary>
+/// Tests the cost of idle connections. Nothing else runs meanwhile, because the memory of the whole process is
+/// measured.
+/// </summary>
 [Collection(nameof(IdleTests))]
 [CollectionDefinition(nameof(IdleTests), DisableParallelization = true)]
 public sealed class IdleTests
@@ -22,7 +25,7 @@ public sealed class IdleTests
         await Parallel.ForAsync(0, Connections, new ParallelOptions { MaxDegreeOfParallelism = 32, CancellationToken = TestContext.Current.CancellationToken }, async (i, token) =>
         {
             open[i] = await side.Connections.ConnectAsync(endPoint, token);
-            // Each has worked once.
+            // Each connection is used once.
             await open[i].Output.WriteAsync(new byte[100], token);
             Assert.Equal(100, (await open[i].Input.ReadBytesAsync(100)).Length);
         });

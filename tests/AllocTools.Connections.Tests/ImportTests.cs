@@ -3,7 +3,7 @@ using AllocTools.Endpoints;
 
 namespace AllocTools.Connections.Tests;
 
-/// <summary>Memory that a peer has told of over a connection.</summary>
+/// <summary>Tests memory that a peer has described over a connection.</summary>
 public sealed class ImportTests
 {
     [Fact]
@@ -34,7 +34,7 @@ public sealed class ImportTests
         await pair.Left.Output.WriteAsync(new byte[1], TestContext.Current.CancellationToken);
         await pair.Right.Input.ReadBytesAsync(1);
         Assert.Equal(Enumerable.Repeat((byte)7, 100), theirs.Span.ToArray());
-        // Of another process, or another context of this one.
+        // Memory of another process, or of another context of this one.
         await using var stranger = new ConnectionSide(fabric);
         using RmaBuffer other = stranger.Pool.Rent(100);
         using RmaExposure foreign = other.Expose(RmaAccess.RemoteWrite);

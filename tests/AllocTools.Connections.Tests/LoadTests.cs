@@ -6,7 +6,10 @@ using AllocTools.Testing;
 
 namespace AllocTools.Connections.Tests;
 
-/// <summary>Many connections, many bytes, and what they cost. Nothing else runs meanwhile, since the process's sockets are counted.</summary>
+/// <summary>
+/// Tests many connections and many bytes, and their cost. Nothing else runs meanwhile, because the sockets of the whole
+/// process are counted.
+/// </summary>
 [Collection(nameof(LoadTests))]
 [CollectionDefinition(nameof(LoadTests), DisableParallelization = true)]
 public sealed class LoadTests
@@ -26,7 +29,7 @@ public sealed class LoadTests
                 open.Add(await pair.ConnectAsync());
             Assert.Equal(101, pair.LeftSide.Connections.Count);
             await Task.WhenAll(open.Select(static o => ExchangeAsync(o.Left, o.Right)));
-            // Both sides begin; some are aborted.
+            // Both sides start to send; some connections are aborted.
             await Task.WhenAll(open.Select(async (o, i) =>
             {
                 if (i % 10 == 0)

@@ -9,7 +9,7 @@ using Microsoft.Extensions.DependencyInjection;
 
 namespace AllocTools.Connections.Tests;
 
-/// <summary>What connections publish, as docs/telemetry.md says.</summary>
+/// <summary>Tests what connections publish, as documented in docs/telemetry.md.</summary>
 public sealed partial class MetricsTests
 {
     [Fact]
@@ -78,7 +78,7 @@ public sealed partial class MetricsTests
             ActivityStopped = spans.Enqueue,
         };
         ActivitySource.AddActivityListener(listener);
-        // What the listener hears of is the whole process's.
+        // The listener receives the activities of the whole process.
         using Activity test = new Activity("test").Start();
         await using ConnectedPair pair = await ConnectedPair.OpenAsync(ConnectionSide.Host);
         Activity[] own = [.. spans.Where(s => s.TraceId == test.TraceId)];

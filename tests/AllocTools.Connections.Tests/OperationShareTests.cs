@@ -6,7 +6,7 @@ using Microsoft.AspNetCore.Connections;
 
 namespace AllocTools.Connections.Tests;
 
-/// <summary>How the endpoint's operations are shared among the peers.</summary>
+/// <summary>Tests how the endpoint's operations are shared among the peers.</summary>
 public sealed class OperationShareTests
 {
     private static CancellationToken Token => TestContext.Current.CancellationToken;
@@ -41,14 +41,17 @@ public sealed class OperationShareTests
         }
     }
 
-    /// <summary>An attempt that counts for a moment would hide the place that has come free from those that wait for it.</summary>
+    /// <summary>
+    /// If a failed attempt counted for a moment, it would hide a place that has become free from those that wait for
+    /// it.
+    /// </summary>
     [Fact]
     public async Task AttemptsThatFindNoPlaceTakeNone()
     {
         await using var side = new ConnectionSide(ConnectionSide.Host, endpoint: static o => o.MaxOutstanding = 1);
         OperationShares shares = side.Connections.Shares;
         OperationShares.PeerShare share = shares.Join(side.Connections.InsertPeer(side.Connections.Address.Span));
-        // The one that there is.
+        // This takes the only place.
         OperationShares.NoteRefused(share);
         int most = 0;
         using var ends = new CancellationTokenSource();

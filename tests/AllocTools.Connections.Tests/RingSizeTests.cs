@@ -4,7 +4,7 @@ using AllocTools.Testing;
 
 namespace AllocTools.Connections.Tests;
 
-/// <summary>Rings that grow under load and shrink when idle.</summary>
+/// <summary>Tests rings that grow under load and shrink when idle.</summary>
 public sealed class RingSizeTests
 {
     public static TheoryData<string> Fabrics => ConnectionSide.InOneProcess;
@@ -22,7 +22,7 @@ public sealed class RingSizeTests
         {
             await SendUntilAsync(pair, () => pair.Right.Reader.RingLength == 256 << 10);
             await BecomesAsync(() => pair.Right.Reader.RingLength == first);
-            // Of the rings nothing is left but the first ones, and of the staging memory nothing.
+            // Only the first rings are left, and no staging memory.
             await BecomesAsync(() => pair.RightSide.Pool.GetStatistics().RentedBuffers == 1 && pair.LeftSide.Pool.GetStatistics().RentedBuffers == 1);
         }
         await SendUntilAsync(pair, () => true);
@@ -53,7 +53,7 @@ public sealed class RingSizeTests
         var time = System.Diagnostics.Stopwatch.StartNew();
         for (int i = 0; i < 10; i++)
             await SendUntilAsync(pair, () => true);
-        // A second after the first one, two after the second one.
+        // The pause is one second after the first refusal, and two after the second.
         Assert.InRange(held!.Tries, 1, 1 + time.Elapsed.TotalSeconds);
         await pair.EndCleanlyAsync();
     }
@@ -85,7 +85,7 @@ public sealed class RingSizeTests
             await left.DisposeAsync();
             await right.DisposeAsync();
         }
-        // What they had is there for others.
+        // Their memory is available to others.
         await SendUntilAsync(pair, () => pair.Right.Reader.RingLength > 16 << 10);
         await pair.EndCleanlyAsync();
     }
@@ -111,7 +111,7 @@ public sealed class RingSizeTests
         await pair.EndCleanlyAsync();
     }
 
-    /// <summary>Sends a megabyte, again and again until something is so; each must arrive as it was.</summary>
+    /// <summary>Sends a megabyte again and again until a condition holds; each must arrive unchanged.</summary>
     private static async Task SendUntilAsync(ConnectedPair pair, Func<bool> condition) => await SendUntilAsync(pair.Left, pair.Right, condition);
 
     private static async Task SendUntilAsync(RmaConnection left, RmaConnection right, Func<bool> condition)

@@ -5,7 +5,7 @@ using AllocTools.Endpoints;
 
 namespace AllocTools.Connections.Tests;
 
-/// <summary>The ends of rings, step by step.</summary>
+/// <summary>Tests the ends of rings, step by step.</summary>
 public sealed class RingTests
 {
     [Fact]
@@ -46,7 +46,7 @@ public sealed class RingTests
         using var rings = new BareRings(64 << 10);
         await rings.Writer.WriteAsync(new byte[1], TestContext.Current.CancellationToken);
         Assert.Single(rings.Running);
-        // The first one takes long; others end before it.
+        // The first write takes long; others end before it.
         for (int i = 1; i < RingSender.MostInFlight; i++)
         {
             await rings.Writer.WriteAsync(new byte[1], TestContext.Current.CancellationToken);
@@ -65,7 +65,7 @@ public sealed class RingTests
         using var rings = new BareRings(8192);
         const int Runs = RingSender.MostInFlight;
         var random = new Random(3);
-        // Up to the ring's end; each run has as many bytes as its place says.
+        // This continues up to the ring's end; the length of each run follows from its place.
         for (int first = 0; first * 32 < 8192; first += Runs)
         {
             int[] order = Enumerable.Range(0, Runs).ToArray();
@@ -78,7 +78,7 @@ public sealed class RingTests
                 lengths.Add(segment.Length);
             Assert.Equal(Enumerable.Range(0, Runs).Select(static r => 1 + r), lengths);
             rings.Reader.AdvanceTo(result.Buffer.End);
-            // Its credit.
+            // End the writes of credit.
             while (rings.Running.Count > 0)
                 rings.End(0);
         }
@@ -89,7 +89,7 @@ public sealed class RingTests
     [InlineData(RmaIntegrity.XxHash3)]
     public async Task AFrameThatIsMissingOrRepeatedOrLeftOverIsDamage(RmaIntegrity integrity)
     {
-        // Both frames are whole, and have the same bytes.
+        // Both frames are intact, and contain the same bytes.
         foreach (string what in new[] { "", "missing", "repeated", "left over" })
         {
             using var rings = new BareRings(4096, integrity);
@@ -105,7 +105,7 @@ public sealed class RingTests
             };
             Assert.Equal(mistake, rings.Reader.Damage?.Message);
             Assert.Equal(what == "", mistake is null);
-            // What came before it was whole.
+            // Frames before the damage were intact.
             Assert.Equal(what is "missing" ? 0 : what == "" ? 32 : 16, rings.Reader.Position);
         }
     }
@@ -115,14 +115,14 @@ public sealed class RingTests
     {
         using var rings = new BareRings(4096);
         rings.Arrive(0, 0, new FrameHeader(2000, FrameFlags.None, 2016, 0));
-        // A frame that finds no place has the credit.
+        // The credit goes with a frame that finds no place.
         rings.Admits = static () => false;
         Assert.True(rings.Reader.TryRead(out ReadResult result));
         rings.Reader.AdvanceTo(result.Buffer.End);
         await rings.Writer.WriteAsync(new byte[1], TestContext.Current.CancellationToken);
         Assert.Empty(rings.Running);
         rings.Admits = static () => true;
-        // The peer reads no more.
+        // The peer stops reading.
         rings.Writer.Discard();
         Assert.Equal(RingBlock.CreditLength, Assert.Single(rings.Running).Operation.Local.Length);
         Assert.True(rings.Writer.IsQuiet);
@@ -143,7 +143,7 @@ public sealed class RingTests
         Assert.True(rings.Checks > before);
     }
 
-    /// <summary>Kestrel writes so: it asks for memory once, and advances over it piece by piece.</summary>
+    /// <summary>Kestrel writes like this: it asks for memory once, and advances over it piece by piece.</summary>
     [Theory]
     [InlineData(0)]
     [InlineData(6000)]
@@ -172,7 +172,7 @@ public sealed class RingTests
         using var rings = new BareRings(16 << 10);
         Memory<byte> room = rings.Writer.GetMemory(3000);
         rings.Offer(1024);
-        // The header that says so.
+        // This is the header that announces the switch.
         Assert.Equal(FrameHeader.Length, Assert.Single(rings.Running).Operation.Local.Length);
         rings.End(0);
         byte[] sent = [.. Enumerable.Range(0, 700).Select(static i => (byte)i)];
@@ -180,7 +180,7 @@ public sealed class RingTests
         for (int i = 0; i < pieces; i++)
             rings.Writer.Advance(sent.Length / pieces);
         await rings.Writer.FlushAsync(TestContext.Current.CancellationToken);
-        // Each has a quarter of the smaller ring at the most.
+        // Each frame is at most a quarter of the smaller ring.
         Assert.Equal(sent, rings.Written(mostFrame: 256));
     }
 

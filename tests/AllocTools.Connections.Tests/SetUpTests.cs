@@ -13,7 +13,7 @@ using Microsoft.AspNetCore.Connections;
 
 namespace AllocTools.Connections.Tests;
 
-/// <summary>Connections that come about, and those that don't: each with one clear error.</summary>
+/// <summary>Tests which connections are established and which are not: each failure has one clear error.</summary>
 public sealed class SetUpTests
 {
     private static CancellationToken Token => TestContext.Current.CancellationToken;
@@ -184,7 +184,7 @@ public sealed class SetUpTests
         Assert.True(unnamed.Equals(plain) && plain.Equals(unnamed) && unnamed.GetHashCode() == plain.GetHashCode());
         Assert.False(one.Equals(other) || one.Equals(unnamed) || unnamed.Equals(one));
         Assert.Equal("one", ((RmaEndPoint)one.Create(plain.Serialize())).PoolName);
-        // Kestrel makes its URLs of this.
+        // Kestrel builds its URLs from this.
         Assert.Equal("127.0.0.1:5", one.ToString());
     }
 
@@ -274,7 +274,7 @@ public sealed class SetUpTests
         Task writing = Task.Run(async () => await connection.Output.WriteAsync(sent), Token);
         Assert.Equal(sent, await accepted.Input.ReadBytesAsync(sent.Length));
         await writing;
-        // Memory beside the stream is reached over what carries the connection.
+        // Memory beside the stream is accessed over the transport that carries the connection.
         using (RmaBuffer theirs = accepted.Pool.Rent(100), ours = connection.Pool.Rent(100))
         using (RmaExposure exposure = theirs.Expose(RmaAccess.RemoteWrite))
         {
@@ -334,12 +334,12 @@ public sealed class SetUpTests
     {
         ProcessTerms terms = RawPeer.Terms with { PeerTimeout = TimeSpan.FromSeconds(20), OperationTimeout = TimeSpan.FromSeconds(30) };
         Assert.Equal(TimeSpan.FromSeconds(50), terms.LatestWrite);
-        // No peer can have memory kept for ever.
+        // No peer can cause memory to be kept forever.
         Assert.Equal(TimeSpan.FromMinutes(10), (terms with { OperationTimeout = Timeout.InfiniteTimeSpan }).LatestWrite);
         Assert.Equal(TimeSpan.FromMinutes(10), (terms with { PeerTimeout = TimeSpan.FromHours(24) }).LatestWrite);
         ProcessTerms both = terms.Or(terms with { OperationTimeout = Timeout.InfiniteTimeSpan, PeerTimeout = TimeSpan.FromSeconds(1), DeliveryComplete = false });
         Assert.Equal((TimeSpan.FromSeconds(20), Timeout.InfiniteTimeSpan, false), (both.PeerTimeout, both.OperationTimeout, both.DeliveryComplete));
-        // This process is there; the number of one that is not.
+        // The number of this process, and one of a process that does not exist.
         Assert.Equal(LocalHost.StartOf(Environment.ProcessId), LocalHost.StartOf(Environment.ProcessId));
         Assert.NotNull(LocalHost.StartOf(Environment.ProcessId));
         Assert.Null(LocalHost.StartOf(int.MaxValue));
@@ -387,7 +387,7 @@ public sealed class SetUpTests
         await using ConnectionContext right = (await listener.AcceptAsync(Token))!;
         await listener.UnbindAsync(Token);
         Assert.Null(await listener.AcceptAsync(Token));
-        // Those that are there go on.
+        // Existing connections continue.
         await left.Output.WriteAsync(new byte[3], Token);
         Assert.Equal(3, (await right.Transport.Input.ReadBytesAsync(3)).Length);
     }
@@ -421,15 +421,15 @@ public sealed class SetUpTests
         Assert.True(IsSame(pair.Left.RemoteCertificate, server));
         Assert.True(IsSame(pair.Right.RemoteCertificate, client));
         Assert.Same(pair.Right, pair.Right.Features.Get<IRmaConnectionFeature>()?.Connection);
-        // Kestrel would take what comes for HTTPS.
+        // Otherwise Kestrel would take the data for HTTPS.
         Assert.Null(pair.Right.Features.Get<Microsoft.AspNetCore.Http.Features.ITlsConnectionFeature>());
         byte[] sent = RandomNumberGenerator.GetBytes(500_000);
         Task writing = Task.Run(async () => await pair.Left.Output.WriteAsync(sent), Token);
-        // The ring has grown meanwhile, by an offer on the secured connection.
+        // Meanwhile the ring has grown, by an offer on the secured connection.
         Assert.Equal(sent, await pair.Right.Input.ReadBytesAsync(sent.Length));
         await writing;
         await pair.EndCleanlyAsync();
-        // It is the application's, also of a connection that is over.
+        // The certificate belongs to the application, even after the connection is over.
         Assert.True(IsSame(pair.Right.RemoteCertificate, client));
     }
 
@@ -482,7 +482,7 @@ public sealed class SetUpTests
         await right.BecomesCleanAsync();
     }
 
-    /// <summary>Does something while a listener is made.</summary>
+    /// <summary>A log that runs an action while a listener is created.</summary>
     private sealed class DisposingLog : Microsoft.Extensions.Logging.ILoggerProvider, Microsoft.Extensions.Logging.ILogger
     {
         public Action OnListening { get; set; } = static () => { };
@@ -510,7 +510,7 @@ public sealed class SetUpTests
         }
     }
 
-    /// <summary>A context that says of itself what a test has it say.</summary>
+    /// <summary>A context with the traits that a test gives it.</summary>
     private sealed class DescribedContext(IRmaContext context, RmaProviderTraits traits) : IRmaContext
     {
         public RmaProviderTraits Traits => traits;

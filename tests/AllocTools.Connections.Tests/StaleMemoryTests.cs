@@ -5,7 +5,9 @@ using Microsoft.AspNetCore.Connections;
 
 namespace AllocTools.Connections.Tests;
 
-/// <summary>What earlier renters have left in the pool's memory reaches neither the application nor the peer.</summary>
+/// <summary>
+/// Tests that what earlier renters have left in the pool's memory reaches neither the application nor the peer.
+/// </summary>
 public sealed class StaleMemoryTests
 {
     private const byte Secret = 0xA5;
@@ -22,7 +24,7 @@ public sealed class StaleMemoryTests
         await using ConnectionContext connection = (await accepting)!;
         await peer.WriteFrameAsync(new FrameHeader(4000, FrameFlags.Stalled, 4016, 0));
         Assert.All(await connection.Transport.Input.ReadBytesAsync(4000), static b => Assert.Equal(0, b));
-        // The ring that follows, too.
+        // The same holds for the ring that follows.
         await peer.TakeOfferAsync(new FrameHeader(0, FrameFlags.Switch, 16, 0), at: 4016, sequence: 1);
         await peer.WriteFrameAsync(new FrameHeader(16_000, FrameFlags.None, 16_016, 0), sequence: 2);
         Assert.All(await connection.Transport.Input.ReadBytesAsync(16_000), static b => Assert.Equal(0, b));
@@ -47,7 +49,7 @@ public sealed class StaleMemoryTests
         }
     }
 
-    /// <summary>Fills what the pool will hand out next.</summary>
+    /// <summary>Fills the memory that the pool will hand out next.</summary>
     private static void LeaveSecrets(IRmaMemoryPool pool)
     {
         var buffers = new List<RmaBuffer>();

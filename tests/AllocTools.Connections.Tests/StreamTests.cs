@@ -7,7 +7,7 @@ using Microsoft.AspNetCore.Connections;
 
 namespace AllocTools.Connections.Tests;
 
-/// <summary>Bytes in both directions, on each transport that works inside one process.</summary>
+/// <summary>Tests bytes in both directions, on each transport that works inside one process.</summary>
 public sealed class StreamTests
 {
     public static TheoryData<string> Fabrics => ConnectionSide.InOneProcess;
@@ -100,7 +100,7 @@ public sealed class StreamTests
         await using ConnectedPair pair = await ConnectedPair.OpenAsync(fabric, o => o.InitialRingBytes = 1024);
         byte[] sent = RandomNumberGenerator.GetBytes(300_000);
         Task writing = WriteAllAsync(pair.Left.Output, sent);
-        // Nothing is consumed until all of it is there.
+        // Nothing is consumed until everything has arrived.
         ReadResult result = await pair.Right.Input.ReadAtLeastAsync(sent.Length, TestContext.Current.CancellationToken);
         Assert.Equal(sent, result.Buffer.ToArray());
         pair.Right.Input.AdvanceTo(result.Buffer.End);
@@ -126,7 +126,7 @@ public sealed class StreamTests
         await using ConnectedPair pair = await ConnectedPair.OpenAsync(fabric);
         byte[] sent = RandomNumberGenerator.GetBytes(1_000_000);
         Task writing = WriteAllAsync(pair.Left.Output, sent);
-        // What fits into the ring and the staging memory has come; nothing more does.
+        // What fits into the ring and the staging memory has arrived, and nothing more does.
         long most = new RmaConnectionOptions().InitialRingBytes + new RmaConnectionOptions().PauseWriterBytes + 100_000;
         Assert.True(pair.Left.Output.UnflushedBytes <= most);
         Assert.False(writing.IsCompleted);
@@ -171,7 +171,7 @@ public sealed class StreamTests
     [Theory, MemberData(nameof(Fabrics))]
     public async Task AWriteThatIsPendingEndsWithTheConnection(string fabric)
     {
-        // The test would be over before it.
+        // The timeout is longer than the test.
         await using ConnectedPair pair = await ConnectedPair.OpenAsync(fabric, static o => o.CloseTimeout = TimeSpan.FromMinutes(10));
         await using Stream stream = pair.Left.AsStream();
         Task writing;
@@ -212,7 +212,7 @@ public sealed class StreamTests
         Assert.Equal(sent, await reading);
     }
 
-    /// <summary>Each fabric with each value.</summary>
+    /// <summary>Combines each fabric with each value.</summary>
     private static TheoryData<string, T> Combine<T>()
         where T : struct, Enum
     {

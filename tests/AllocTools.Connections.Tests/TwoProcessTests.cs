@@ -9,7 +9,7 @@ using Microsoft.AspNetCore.Connections;
 
 namespace AllocTools.Connections.Tests;
 
-/// <summary>The peer in another process, which may die.</summary>
+/// <summary>Tests a peer in another process, which may die.</summary>
 public sealed class TwoProcessTests
 {
     public static TheoryData<string> Fabrics => new(ConnectionSide.BetweenProcesses);
@@ -41,7 +41,7 @@ public sealed class TwoProcessTests
         await using var peer = new PeerProcess("connections", fabric);
         await using var side = new ConnectionSide(fabric, IsHeard);
         await using RmaConnection connection = await ConnectAsync(side, await peer.AskAsync("listen send"));
-        // In the midst of what it sends.
+        // The peer is killed while it sends.
         await connection.Input.ReadBytesAsync(300_000);
         await peer.KillAsync();
         await Assert.ThrowsAsync<ConnectionResetException>(() => connection.Input.ReadToEndAsync());
@@ -50,7 +50,7 @@ public sealed class TwoProcessTests
         await side.BecomesCleanAsync();
     }
 
-    /// <summary>Those that soon notice the end of a peer to which nothing is sent.</summary>
+    /// <summary>Gets the fabrics that soon notice the end of a peer to which nothing is sent.</summary>
     public static TheoryData<string> ThatNotice => new(ConnectionSide.BetweenProcesses.Where(static f => f.StartsWith("shm", StringComparison.Ordinal) || f == ConnectionSide.Ucx + UcxFabric.Tcp));
 
     [Theory, MemberData(nameof(ThatNotice))]
@@ -58,7 +58,7 @@ public sealed class TwoProcessTests
     {
         var log = new LogRecorder();
         await using var peer = new PeerProcess("connections", fabric);
-        // It keeps the peer for longer than the peer lives.
+        // This side keeps the peer for longer than the peer lives.
         await using var side = new ConnectionSide(fabric, static o => (o.HeartbeatInterval, o.LateWrites) = (TestTime.Seconds(0.2), TimeSpan.FromMinutes(10)), log.Factory);
         string port = await peer.AskAsync("listen echo");
         await using RmaConnection held = await ConnectAsync(side, port);
@@ -101,7 +101,7 @@ public sealed class TwoProcessTests
         ConnectionResetException error = await Assert.ThrowsAsync<ConnectionResetException>(() => connection.Input.ReadToEndAsync());
         Assert.Contains("PeerTimeout", error.Message, StringComparison.Ordinal);
         await connection.DisposeAsync();
-        // It might write once it goes on.
+        // The peer might write once it continues.
         Assert.Equal(1, side.Connections.Count);
         Assert.Equal((0, 1), side.Pool.GetStatistics() is var now ? (now.RentedBuffers, now.QuarantinedBuffers) : default);
         peer.Resume();
@@ -131,7 +131,10 @@ public sealed class TwoProcessTests
         await near.BecomesCleanAsync();
     }
 
-    /// <summary>More often than the peer's PeerTimeout: a slow transfer would be taken for a peer that hangs.</summary>
+    /// <summary>
+    /// Sends heartbeats more often than the peer's PeerTimeout: a slow transfer would be mistaken for a peer that
+    /// hangs.
+    /// </summary>
     private static void IsHeard(RmaConnectionOptions options) => options.HeartbeatInterval = TestTime.Seconds(0.2);
 
     private static async Task<RmaConnection> ConnectAsync(ConnectionSide side, string port) => await side.Connections.ConnectAsync(

@@ -7,7 +7,7 @@ using Microsoft.AspNetCore.Connections;
 
 namespace AllocTools.Connections.Tests;
 
-/// <summary>Writes that are longer than what may be on its way, and how they end.</summary>
+/// <summary>Tests writes that are longer than what may be under way, and how they end.</summary>
 public sealed class WriteTests
 {
     private static readonly byte[] Sent = RandomNumberGenerator.GetBytes(4_000_000);
@@ -63,7 +63,7 @@ public sealed class WriteTests
         using var cancellation = new CancellationTokenSource();
         ValueTask<FlushResult> writing = pair.Left.Output.WriteAsync(Sent, cancellation.Token);
         held!.OnRent = static () => throw new RmaConnectionException("there is no memory");
-        // What is left is copied at once, for which there is none.
+        // The rest is copied at once, for which there is no memory.
         await cancellation.CancelAsync();
         await Assert.ThrowsAsync<RmaConnectionException>(() => writing.AsTask());
         await Assert.ThrowsAsync<ConnectionResetException>(() => pair.Right.Input.ReadToEndAsync());
@@ -87,7 +87,7 @@ public sealed class WriteTests
         Task<FlushResult> writing = Task.Run(async () => await pair.Left.Output.WriteAsync(Sent));
         Assert.True(await waits.WaitAsync(TestTime.Seconds(20), TestContext.Current.CancellationToken));
         held.OnRent = static () => { };
-        // The thread that makes progress finds bytes and credit for the connection that waits, and serves the other one.
+        // The thread that makes progress finds bytes and credit for the waiting connection, and serves the other one.
         await pair.Right.Output.WriteAsync(Sent.AsMemory(0, 10_000), TestContext.Current.CancellationToken);
         Assert.Equal(Sent.Take(10_000), await pair.Left.Input.ReadBytesAsync(10_000));
         await otherRight.Output.WriteAsync(Sent.AsMemory(0, 10_000), TestContext.Current.CancellationToken);
@@ -119,7 +119,7 @@ public sealed class WriteTests
                 }
                 catch (Exception e) when (e is IOException or ObjectDisposedException or InvalidOperationException)
                 {
-                    // The other one's end, or its own.
+                    // Either side may have ended.
                 }
             }, TestContext.Current.CancellationToken);
             Task writing = Task.Run(async () =>
@@ -132,7 +132,7 @@ public sealed class WriteTests
                 }
                 catch (InvalidOperationException)
                 {
-                    // After the end.
+                    // The write came after the end.
                 }
             }, TestContext.Current.CancellationToken);
             Thread.SpinWait(wait);
@@ -154,10 +154,10 @@ public sealed class WriteTests
         int segments = 0;
         foreach (ReadOnlyMemory<byte> _ in result.Buffer)
             segments++;
-        // Of frames with at most 208 bytes.
+        // Frames have at most 208 bytes.
         Assert.InRange(segments, 1, 30);
         Assert.Equal(Sent, result.Buffer.ToArray());
-        // A part of what was copied can be consumed.
+        // A part of the copied bytes can be consumed.
         pair.Right.Input.AdvanceTo(result.Buffer.GetPosition(1_234_567), result.Buffer.End);
         await writing;
         await pair.Left.Output.WriteAsync(Sent.AsMemory(0, 500), TestContext.Current.CancellationToken);

@@ -9,7 +9,7 @@ using AllocTools.Testing;
 
 namespace AllocTools.Directory.Tests;
 
-/// <summary>What every directory does.</summary>
+/// <summary>Tests what every directory must do.</summary>
 public abstract class DirectoryConformance : IAsyncLifetime
 {
     private protected abstract DirectoryBed Bed { get; }
@@ -58,13 +58,13 @@ public abstract class DirectoryConformance : IAsyncLifetime
         await other.HasAsync("a", 2);
         await first.DisposeAsync();
         await other.HasAsync("a", 2);
-        // Another process has its own.
+        // Another process has its own entry.
         await using RmaPublication third = await other.PublishAsync("a", 3);
         await other.HasAsync("a", 3, 2);
         await second.DisposeAsync();
         await second.DisposeAsync();
         await publisher.HasAsync("a", 3);
-        // What was taken out may come again.
+        // A removed entry may be published again.
         await using RmaPublication fourth = await publisher.PublishAsync("a", 4);
         await other.HasAsync("a", 4, 3);
     }
@@ -79,7 +79,7 @@ public abstract class DirectoryConformance : IAsyncLifetime
         await alive.PublishAsync("a", 1);
         await other.HasAsync("a", 1, 2);
         await other.ResolvesToAsync("a", 1);
-        // Once it is over two more times, all that is there was renewed.
+        // After two further leases, everything that exists was renewed.
         await Task.Delay(TestTime.Seconds(6), Token);
         await other.ResolvesToAsync("a", 1);
     }
@@ -113,7 +113,7 @@ public abstract class DirectoryConformance : IAsyncLifetime
         await first.DisposeAsync();
         await dead.PublishAsync("a", 3);
         await watch.IsAsync(3, 2);
-        // The lease is over: nobody announces it.
+        // The lease has ended, which nobody announces.
         await watch.IsAsync(2);
         await publisher.Host.StopAsync(Token);
         await watch.IsAsync();
@@ -141,7 +141,7 @@ public abstract class DirectoryConformance : IAsyncLifetime
         await Task.WhenAll(all.SelectMany((p, i) => Enumerable.Range(0, 10).Select(async j =>
         {
             RmaPublication publication = await p.PublishAsync("a", 100 * i + j + 1);
-            // Half of them are taken out again, while others replace them.
+            // Half of them are removed again, while others replace them.
             if (j % 2 == 1)
                 await publication.DisposeAsync();
         })));
@@ -150,7 +150,7 @@ public abstract class DirectoryConformance : IAsyncLifetime
         IReadOnlyList<RmaDirectoryEntry> found = await other.Directory.ResolveAsync("a", Token);
         Assert.Equal(all.Select(static p => p.Number).Order(), found.Select(static e => e.Process).Order());
         Assert.All(found, static e => Assert.Equal(1000, ((DnsEndPoint)e.EndPoint).Port));
-        // In the order in which they were published.
+        // The order is that of publication, the newest first.
         Assert.Equal(all.Reverse().Select(static p => p.Number), found.Select(static e => e.Process));
     }
 
@@ -172,7 +172,7 @@ public abstract class DirectoryConformance : IAsyncLifetime
         await other.ResolvesToAsync("a", 1);
         await publisher.Log.SingleAsync(121);
         await other.Log.SingleAsync(124);
-        // What failed is not published later by itself.
+        // A publication that failed is not retried later on its own.
         Assert.Empty(await publisher.PortsAsync("b"));
         await other.PublishAsync("b", 3);
         await publisher.HasAsync("b", 3);
@@ -267,7 +267,7 @@ public abstract class DirectoryConformance : IAsyncLifetime
             }
             catch (RmaDirectoryException e)
             {
-                // A peer whose whole answer can't be read, which no peer of this library gives.
+                // The peer's whole answer can't be read; no peer of this library answers like this.
                 Assert.Contains("not valid", e.Message, StringComparison.Ordinal);
             }
         }
@@ -301,7 +301,7 @@ public abstract class DirectoryConformance : IAsyncLifetime
         await all[0].DisposeAsync();
     }
 
-    /// <summary>A watch, and the ports that it has given.</summary>
+    /// <summary>A watch, and the ports that it has reported.</summary>
     private protected sealed class Watched : IAsyncDisposable
     {
         private readonly CancellationTokenSource _end = CancellationTokenSource.CreateLinkedTokenSource(Token);
@@ -325,14 +325,14 @@ public abstract class DirectoryConformance : IAsyncLifetime
             }
         });
 
-        /// <summary>The next one that it gives.</summary>
+        /// <summary>Asserts the next result of the watch.</summary>
         public async Task IsAsync(params int[] ports)
         {
             int[] given = await _given.Reader.ReadAsync(Token).AsTask().WaitAsync(TestTime.Seconds(30), Token);
             Assert.Equal(ports, given);
         }
 
-        /// <summary>One of the next ones that it gives.</summary>
+        /// <summary>Waits until one of the next results is as expected.</summary>
         public async Task BecomesAsync(params int[] ports)
         {
             int[] given;

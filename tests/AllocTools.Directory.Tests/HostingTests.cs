@@ -16,7 +16,7 @@ using Microsoft.Extensions.Options;
 
 namespace AllocTools.Directory.Tests;
 
-/// <summary>Directories in a host, and what they are configured by.</summary>
+/// <summary>Tests directories in a host, and their configuration.</summary>
 public sealed class HostingTests
 {
     [Fact]

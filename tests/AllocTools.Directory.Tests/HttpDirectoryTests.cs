@@ -15,7 +15,7 @@ using Microsoft.Extensions.ServiceDiscovery;
 
 namespace AllocTools.Directory.Tests;
 
-/// <summary>The directory that two peers keep, over HTTP.</summary>
+/// <summary>Tests the directory that two peers keep over HTTP.</summary>
 public sealed class HttpDirectoryTests : DirectoryConformance
 {
     private readonly HttpBed _bed = new();
@@ -36,7 +36,7 @@ public sealed class HttpDirectoryTests : DirectoryConformance
         Assert.DoesNotContain("127.0.0.1", await other.Log.SingleAsync(126), StringComparison.Ordinal);
         await publisher.PublishAsync("a", 2);
         await watch.IsAsync(2);
-        // The first one starts with nothing, and the second one ends once the first one has all.
+        // The first peer starts empty, and the second one ends once the first one has everything.
         await _bed.StartPeerAsync(0);
         using var http = new HttpClient();
         using var limit = new CancellationTokenSource(Testing.TestTime.Seconds(20));
@@ -87,12 +87,13 @@ public sealed class HttpDirectoryTests : DirectoryConformance
     [Fact]
     public async Task AnAnswerWithoutEndIsNotReadToTheEnd()
     {
-        // A socket, because a web server that has not noticed yet that its peer is gone takes any number of bytes and sends none.
+        // This is a socket, because a web server that has not noticed yet that its peer is gone accepts any number of
+        // bytes and sends none.
         using var hostile = new TcpListener(IPAddress.Loopback, 0);
         hostile.Start();
         Task<long> sending = Task.Run(async () =>
         {
-            // Of the first request: the directory asks again for as long as it runs.
+            // This is the first request: the directory asks again for as long as it runs.
             using Socket socket = await hostile.AcceptSocketAsync(Token);
             await socket.SendAsync("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"u8.ToArray(), Token);
             byte[] piece = Encoding.UTF8.GetBytes($"10000\r\n{new string(' ', 65_536)}\r\n");
@@ -109,7 +110,7 @@ public sealed class HttpDirectoryTests : DirectoryConformance
             }
         }, Token);
         await ErrorOfAsync($"http://{hostile.LocalEndpoint}", "MaxEntriesPerName entries of MaxEntryBytes", static o => (o.MaxEntriesPerName, o.MaxEntryBytes) = (2, 1024));
-        // The system's buffers take up to tcp_rmem's and tcp_wmem's last numbers without a reader: 36 MiB on many machines.
+        // Without a reader, the system's buffers accept up to the last numbers of tcp_rmem and tcp_wmem: 36 MiB on many machines.
         Assert.InRange(await sending.WaitAsync(Testing.TestTime.Seconds(20), Token), 1, 256 << 20);
     }
 
@@ -118,7 +119,7 @@ public sealed class HttpDirectoryTests : DirectoryConformance
     {
         await using WebApplication hostile = await StartAsync(static context => Task.Delay(Timeout.Infinite, context.RequestAborted).ContinueWith(static _ => { }, TaskScheduler.Default));
         DirectoryProcess process = await ErrorOfAsync(hostile, "did not answer within 200 ms (RequestTimeout)", static o => o.RequestTimeout = TimeSpan.FromMilliseconds(200));
-        // A good one beside it is enough.
+        // One good peer beside the hostile one is enough.
         await process.Host.StopAsync(Token);
         DirectoryProcess both = await ProcessOfAsync(hostile, static o => (o.Lease, o.RequestTimeout) = (Testing.TestTime.Seconds(60), Testing.TestTime.Seconds(2)), _bed.Urls[0]);
         await both.PublishAsync("a", 3);
@@ -284,7 +285,7 @@ public sealed class HttpDirectoryTests : DirectoryConformance
         });
         DirectoryProcess process = await ProcessOfAsync(hostile, static o => (o.WatchInterval, o.MaxEntriesPerName) = (TimeSpan.FromMinutes(10), 2));
         await using var watch = new Watched(process.Directory, "a");
-        // Long enough for fifty reads, if each follows the one before at once.
+        // This is long enough for fifty reads if each follows the previous one at once.
         await Task.Delay(TimeSpan.FromSeconds(1.2), Token);
         Assert.InRange(Volatile.Read(ref requests), 1, most);
     }
@@ -303,7 +304,7 @@ public sealed class HttpDirectoryTests : DirectoryConformance
                 await context.Response.WriteAsync("""{"entries":[]}""");
                 return;
             }
-            // Time goes by a little later here.
+            // The wait ends slightly later here than requested.
             await Task.Delay(int.Parse(wait, System.Globalization.CultureInfo.InvariantCulture) + 50);
             if (context.RequestAborted.IsCancellationRequested)
                 Interlocked.Increment(ref broken);
@@ -328,7 +329,7 @@ public sealed class HttpDirectoryTests : DirectoryConformance
         Assert.Equal(HttpStatusCode.Conflict, await PutAsync(newer - 1));
         Assert.Equal(HttpStatusCode.Conflict, await PutAsync(newer - 2));
         Assert.Contains($"409: this peer has revision {newer}", await process.Log.SingleAsync(126), StringComparison.Ordinal);
-        // Of all that was refused, one was logged.
+        // Of everything that was refused, only one entry was logged.
         await _bed.Log.SingleAsync(128);
 
         async Task<HttpStatusCode> PutAsync(long revision)
@@ -351,13 +352,13 @@ public sealed class HttpDirectoryTests : DirectoryConformance
             Assert.Null(table.Put(passing, passing.Encode(), hour));
             table.Remove(passing.Entry.Name, passing.Entry.Process, 1);
         }
-        // A renewal that comes late, of what was taken out, and of what was not there when it was.
+        // A late renewal of an entry that was removed, and of one that did not exist at the time of the removal.
         DirectoryRecord late = Record("a", Guid.NewGuid(), 5);
         table.Remove("a", late.Entry.Process, 5);
         Assert.Equal(409, table.Put(late, late.Encode(), hour)?.Status);
         Assert.Null(table.Put(Record("a", late.Entry.Process, 6), late.Encode(), hour));
         Assert.Null(table.Put(Record("a", Guid.NewGuid(), 1), new byte[60 << 10], hour));
-        // Live ones are counted, as are their bytes.
+        // Live entries are counted, as are their bytes.
         Assert.Contains("MaxEntriesPerName", table.Put(Record("a", Guid.NewGuid(), 1), [1], hour)?.Reason, StringComparison.Ordinal);
         Assert.Contains("MaxBytes", table.Put(Record("b", Guid.NewGuid(), 1), new byte[10 << 10], hour)?.Reason, StringComparison.Ordinal);
         Assert.Null(table.Put(Record("b", Guid.NewGuid(), 1), [1], hour));
@@ -386,7 +387,7 @@ public sealed class HttpDirectoryTests : DirectoryConformance
         protected override Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken) => run(request, r => base.SendAsync(r, cancellationToken));
     }
 
-    /// <summary>Service discovery whose answer never comes.</summary>
+    /// <summary>A service discovery that never answers.</summary>
     private sealed class HangingDiscovery : IServiceEndpointProviderFactory, IServiceEndpointProvider
     {
         public bool TryCreateProvider(ServiceEndpointQuery query, [System.Diagnostics.CodeAnalysis.NotNullWhen(true)] out IServiceEndpointProvider? provider)
@@ -412,7 +413,7 @@ public sealed class HttpDirectoryTests : DirectoryConformance
 
     private static string UrlOf(WebApplication peer) => peer.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.Single();
 
-    /// <summary>A process whose directory is kept by a hostile peer, and perhaps a good one.</summary>
+    /// <summary>Starts a process whose directory is kept by a hostile peer, and perhaps a good one.</summary>
     private Task<DirectoryProcess> ProcessOfAsync(WebApplication hostile, Action<RmaDirectoryOptions>? configure = null, string? good = null) =>
         ProcessOfAsync(UrlOf(hostile), configure, good);
 

@@ -6,7 +6,7 @@ using StackExchange.Redis;
 
 namespace AllocTools.Directory.Tests;
 
-/// <summary>The directory on a real redis-server.</summary>
+/// <summary>Tests the directory on a real redis-server.</summary>
 public sealed class RedisDirectoryTests : DirectoryConformance
 {
     private readonly RedisBed _bed = new();
@@ -19,7 +19,7 @@ public sealed class RedisDirectoryTests : DirectoryConformance
         DirectoryProcess other = await Bed.StartProcessAsync();
         await using var watch = new Watched(other.Directory, "a");
         await watch.IsAsync();
-        // As if it had been published, but nothing is announced.
+        // This looks as if it had been published, but nothing is announced.
         DirectoryProcess publisher = await Bed.StartProcessAsync();
         await _bed.KeepAsync("a", publisher.Number, new DirectoryRecord(publisher.Entry("a", 7), 1).Encode());
         await watch.IsAsync(7);
@@ -34,7 +34,7 @@ public sealed class RedisDirectoryTests : DirectoryConformance
         IDatabase redis = connection.GetDatabase();
         Assert.True(await redis.KeyExistsAsync("tests:{a}"));
         await dead.ResolvesToAsync("a");
-        // Redis itself has forgotten it, at most a moment later.
+        // Redis itself has forgotten the entry, possibly a moment later.
         using var limit = new CancellationTokenSource(Testing.TestTime.Seconds(20));
         while (await redis.KeyExistsAsync("tests:{a}"))
             await Task.Delay(20, limit.Token);
@@ -88,11 +88,11 @@ public sealed class RedisDirectoryTests : DirectoryConformance
             });
         await connection.GetSubscriber().PingAsync();
         IDirectoryWatch watch = await process.Host.Services.GetRequiredService<IDirectoryStore>().WatchAsync("a", Token);
-        // The server takes nothing from anybody for a second.
+        // For a second, the server accepts nothing from anybody.
         await connection.GetDatabase().ExecuteAsync("CLIENT", "PAUSE", "1000");
         await watch.WaitAsync(DirectoryAnswer.None, TimeSpan.FromMilliseconds(1), Token);
         await watch.DisposeAsync();
-        // Comes after all that was sent before on that connection.
+        // The ping arrives after everything that was sent before on that connection.
         await connection.GetSubscriber().PingAsync();
         using var limit = new CancellationTokenSource(Testing.TestTime.Seconds(20));
         while ((int)((RedisResult[])(await connection.GetDatabase().ExecuteAsync("PUBSUB", "NUMSUB", "tests:{a}"))!)[1] != 0)

@@ -8,7 +8,7 @@ using AllocTools.Regions;
 
 namespace AllocTools.Directory.Tests;
 
-/// <summary>From a name to memory of its publisher; and what a process that has ended had published leads nowhere.</summary>
+/// <summary>Tests the way from a name to memory of its publisher, and that entries of an ended process lead nowhere.</summary>
 public sealed class StaleTests : IAsyncDisposable
 {
     private readonly HttpBed _bed = new();

@@ -5,7 +5,9 @@ using Microsoft.Extensions.Time.Testing;
 
 namespace AllocTools.Directory.Tests;
 
-/// <summary>Wall clocks that are set, of the peers that keep a directory and of those who publish there. Time itself goes on as it did.</summary>
+/// <summary>
+/// Tests wall clocks that are set, of the peers that keep a directory and of publishers. Time itself is unaffected.
+/// </summary>
 public sealed class WallClockTests : IAsyncDisposable
 {
     private static readonly TimeSpan Lease = TimeSpan.FromMinutes(1);
@@ -33,7 +35,7 @@ public sealed class WallClockTests : IAsyncDisposable
         await publisher.HasAsync("b");
         await publisher.PublishAsync("a", 3);
         await publisher.HasAsync("a", 3);
-        // And back.
+        // The clocks are set back.
         SetClocks(-keepersDays, -publishersDays);
         await StaysAsync(publisher, ("a", 3));
         await publisher.PublishAsync("a", 4);
@@ -68,7 +70,7 @@ public sealed class WallClockTests : IAsyncDisposable
 
     private static IDirectoryStore StoreOf(DirectoryProcess process) => process.Host.Services.GetRequiredService<IDirectoryStore>();
 
-    /// <summary>What both peers have.</summary>
+    /// <summary>Returns the record that both peers have.</summary>
     private static async Task<DirectoryRecord> RecordAsync(DirectoryProcess process, string name)
     {
         IReadOnlyList<DirectoryRecord> records = (await StoreOf(process).ReadAsync(name, Token)).Records;
@@ -77,7 +79,7 @@ public sealed class WallClockTests : IAsyncDisposable
         return records[0];
     }
 
-    /// <summary>A process that renews only when the test does.</summary>
+    /// <summary>Starts a process that renews only when the test does.</summary>
     private async Task<DirectoryProcess> StartAsync()
     {
         await _bed.StartKeeperAsync();
@@ -90,7 +92,7 @@ public sealed class WallClockTests : IAsyncDisposable
         _publishers.Ahead += TimeSpan.FromDays(publishersDays);
     }
 
-    /// <summary>Entries that are renewed are there at all times, for longer than the leases that they had.</summary>
+    /// <summary>Asserts that renewed entries exist at all times, for longer than their leases.</summary>
     private async Task StaysAsync(DirectoryProcess publisher, params (string Name, int Port)[] entries)
     {
         DirectoryRecord[] records = await Task.WhenAll(entries.Select(e => RecordAsync(publisher, e.Name)));
@@ -104,7 +106,10 @@ public sealed class WallClockTests : IAsyncDisposable
         }
     }
 
-    /// <summary>Simulated time, with a wall clock that can be set by itself: FakeTimeProvider takes its time stamps from its wall clock.</summary>
+    /// <summary>
+    /// Simulated time, with a wall clock that can be set separately: FakeTimeProvider derives its timestamps from its
+    /// wall clock.
+    /// </summary>
     private sealed class Clock : TimeProvider
     {
         private readonly FakeTimeProvider _time = new(DateTimeOffset.UtcNow);

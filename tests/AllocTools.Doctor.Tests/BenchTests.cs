@@ -10,7 +10,7 @@ using Xunit;
 
 namespace AllocTools.Doctor.Tests;
 
-/// <summary><c>alloctools bench</c> between two processes.</summary>
+/// <summary>Tests <c>alloctools bench</c> between two processes.</summary>
 public sealed class BenchTests : IDisposable
 {
     private static readonly string[] Few = ["--iterations", "20", "--warmup", "5", "--sizes", "64,4 KiB,1 MiB"];
@@ -50,7 +50,7 @@ public sealed class BenchTests : IDisposable
         });
         XElement picture = XElement.Load(plot);
         Assert.Equal("svg", picture.Name.LocalName);
-        // A line for each test in the panel of times, and for all but the pool in that of bandwidth.
+        // There is a line for each test in the panel of times, and for all but the pool in the panel of bandwidth.
         Assert.Equal(6 + 5, picture.Elements().Count(static e => e.Name.LocalName == "polyline"));
         Assert.Equal(18 + 15, picture.Elements().Count(static e => e.Name.LocalName == "circle"));
     }
@@ -64,7 +64,7 @@ public sealed class BenchTests : IDisposable
         Assert.Equal(Row.Columns, lines[0]);
         Assert.Equal(1 + 4 * 3, lines.Length);
         Assert.All(lines[1..], static l => Assert.All(l[2..], static f => Assert.True(double.Parse(f, CultureInfo.InvariantCulture) > 0, f)));
-        // No more digits than a clock of nanoseconds has.
+        // There are no more digits than a clock of nanoseconds has.
         Assert.All(lines[1..], static l => Assert.All(l[2..], static f => Assert.Matches(@"^\d+(\.\d{3}|\.\d{6})?$", f)));
     }
 
@@ -141,7 +141,7 @@ public sealed class BenchTests : IDisposable
     [Fact]
     public async Task WithoutAnAddressOnlyThisMachineIsListenedTo()
     {
-        // In a network of its own, where nobody else has the port.
+        // It runs in a network of its own, where nobody else has the port.
         string[] apart = ["-Urn", "sh", "-c", "ip link set lo up && exec \"$@\"", "sh"];
         using Process process = Process.Start(new ProcessStartInfo("unshare", [.. apart, Tool.Program, "bench", "endpoint", "--listen", .. Few]) { RedirectStandardOutput = true })!;
         try
@@ -173,7 +173,7 @@ public sealed class BenchTests : IDisposable
     public void PercentilesAreTheSmallestThatAsManyAreNotLongerThan()
     {
         var times = new IterationTimes();
-        // Backwards, so that they have to be sorted.
+        // They are added backwards, so that they have to be sorted.
         for (int i = 1000; i >= 1; i--)
             times.Add(i * Stopwatch.Frequency / 1_000_000);
         LatencyColumns columns = times.ToColumns(parts: 2);
@@ -189,7 +189,7 @@ public sealed class BenchTests : IDisposable
     [InlineData(1000, "1000")]
     public void SizesAreWrittenAsFabtestsDoes(int bytes, string text) => Assert.Equal(text, Row.Short(bytes));
 
-    /// <summary>The other side, as on another host.</summary>
+    /// <summary>The other side, as it would run on another host.</summary>
     private sealed class Listening : IDisposable
     {
         private readonly Process _process;
@@ -213,7 +213,7 @@ public sealed class BenchTests : IDisposable
             return listening;
         }
 
-        /// <summary>Waits until the two measure: both have their endpoints open then.</summary>
+        /// <summary>Waits until the two sides measure: both have opened their endpoints then.</summary>
         public async Task MeetAsync()
         {
             string? line = await _process.StandardOutput.ReadLineAsync(TestContext.Current.CancellationToken).AsTask().WaitAsync(TestTime.Seconds(30));

@@ -7,7 +7,7 @@ using Xunit;
 
 namespace AllocTools.Doctor.Tests;
 
-/// <summary>Each check on a faked /proc, /sys and /dev.</summary>
+/// <summary>Tests each check on a faked /proc, /sys and /dev.</summary>
 public sealed class FakedTreeTests : IDisposable
 {
     private const string InitialNamespace = "0 0 4294967295";
@@ -249,7 +249,7 @@ public sealed class FakedTreeTests : IDisposable
             Directory.CreateDirectory(PathOf($"sys/devices/system/cpu/cpu{i}"));
         using Examination examination = Examine(new DoctorOptions());
         Finding finding = new SharedMemoryCheck().Run(examination).First();
-        // What is free is that of this machine.
+        // The free space is that of the real machine.
         if ((long)finding.Facts!["freeBytes"]! >= 4L << 30)
             Assert.Equal(FindingStatus.Ok, finding.Status);
         else
@@ -277,7 +277,7 @@ public sealed class FakedTreeTests : IDisposable
         static Finding Named(string name) => new(name, FindingStatus.Ok, "x");
         using Examination both = new(new DoctorOptions { Only = ["providers"] }, new Machine(_root.Path)) { RunApart = static _ => [Named("libfabric"), Named("providers")] };
         Assert.Equal(["providers"], both.Run().Findings.Select(static f => f.Check));
-        // Where there is nothing of that name the other lines say why.
+        // If there is no finding of that name, the other lines give the reason.
         using Examination missing = new(new DoctorOptions { Only = ["providers"] }, new Machine(_root.Path)) { RunApart = static _ => [Named("libfabric")] };
         Assert.Equal(["libfabric"], missing.Run().Findings.Select(static f => f.Check));
     }
@@ -317,7 +317,9 @@ public sealed class FakedTreeTests : IDisposable
         Assert.Empty(KnownFault.Of(KnownFault.OfUcx, new Version(1, 19, 1)));
     }
 
-    /// <summary>A machine of which nothing is real: what a test says nothing of is that of a healthy one.</summary>
+    /// <summary>
+    /// Examines a machine of which nothing is real: anything that a test does not set is that of a healthy one.
+    /// </summary>
     private Examination Examine(DoctorOptions options, long lockLimit = 8 << 20, long files = 20000) => new(options, new Machine(_root.Path)
     {
         MemoryLockLimit = (lockLimit, lockLimit),

@@ -9,7 +9,7 @@ using Xunit;
 
 namespace AllocTools.Doctor.Tests;
 
-/// <summary>The tool's executable on this machine, with real limits.</summary>
+/// <summary>Tests the tool's executable on this machine, with real limits.</summary>
 public sealed class RealMachineTests
 {
     private static readonly string[] All = ["doctor", "--json"];
@@ -19,7 +19,7 @@ public sealed class RealMachineTests
     {
         Tool run = await Tool.RunAsync(All);
         JsonObject report = run.Json;
-        // Whether this machine has a problem of its own is no matter here.
+        // Whether this machine has a problem does not matter here.
         Assert.Equal(report["findings"]!.AsArray().Any(static f => (string?)f!["status"] == "problem") ? 1 : 0, run.ExitCode);
         Assert.Equal(run.ExitCode, (int?)report["exitCode"]);
 
@@ -55,7 +55,7 @@ public sealed class RealMachineTests
     [Fact]
     public async Task ALowLimitIsFoundByLocking()
     {
-        // Without the capability, which root has and others have not.
+        // It runs without the capability, which root has and others don't.
         Tool run = await Tool.StartAsync("unshare", "-Ur", "prlimit", "--memlock=1048576", Tool.Program, "doctor", "--json", "--only", "memlock", "--lock", "4 MiB");
         Assert.True(run.ExitCode == 1, run.Output + run.Errors);
         JsonObject finding = run.Findings("memlock")[0];

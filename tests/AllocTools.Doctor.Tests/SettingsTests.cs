@@ -11,7 +11,7 @@ using Xunit;
 
 namespace AllocTools.Doctor.Tests;
 
-/// <summary>The tool's executable with an appsettings.json, and the sample's --doctor.</summary>
+/// <summary>Tests the tool's executable with an appsettings.json, and the sample's --doctor.</summary>
 public sealed class SettingsTests : IDisposable
 {
     private readonly TemporaryFolder _folder = new();
@@ -73,7 +73,7 @@ public sealed class SettingsTests : IDisposable
         JsonObject provider = Assert.Single(run.Findings("provider"));
         Assert.Equal("problem", (string?)provider["status"]);
         Assert.Contains("but its endpoint can't open: 127.0.0.1:", (string?)provider["message"], StringComparison.Ordinal);
-        // Also where the check of ports is not asked for.
+        // This holds even if the check of ports is not requested.
         Assert.Equal(1, (await DoctorAsync(settings, "--only", "provider")).ExitCode);
         taken.Dispose();
         Assert.Equal(0, (await DoctorAsync(settings, "--only", "ports,provider")).ExitCode);
@@ -170,7 +170,7 @@ public sealed class SettingsTests : IDisposable
         Assert.Equal("problem", (string?)Assert.Single(without.Findings("provider"))["status"]);
     }
 
-    /// <summary>Memory of pages of another size, as huge ones are.</summary>
+    /// <summary>Memory with pages of another size, like that of huge pages.</summary>
     private sealed class PagesOf(int size) : IBlockAllocator
     {
         private readonly PageAllocator _pages = new();

@@ -8,18 +8,18 @@ namespace AllocTools.Doctor.Tests;
 /// <summary>A run of the tool's own executable.</summary>
 internal sealed record Tool(int ExitCode, string Output, string Errors, int ProcessId)
 {
-    /// <summary>The tool as it is built.</summary>
+    /// <summary>Gets the path of the built tool.</summary>
     public static string Program { get; } = Path.Combine(Repository.Root, "artifacts/bin/AllocTools.Tool/release/AllocTools.Tool");
 
-    /// <summary>The report; fails where there is none.</summary>
+    /// <summary>Gets the report; fails if there is none.</summary>
     public JsonObject Json => JsonNode.Parse(Output)!.AsObject();
 
-    /// <summary>The findings of a check, or what is named as one.</summary>
+    /// <summary>Returns the findings of a check, or those with that name.</summary>
     public JsonObject[] Findings(string check) => [.. Json["findings"]!.AsArray().Select(static f => f!.AsObject()).Where(f => (string?)f["check"] == check)];
 
     public static Task<Tool> RunAsync(params string[] arguments) => StartAsync(Program, arguments);
 
-    /// <summary>Below another program, such as prlimit.</summary>
+    /// <summary>Runs a program that starts the tool, such as prlimit.</summary>
     public static async Task<Tool> StartAsync(string program, params string[] arguments)
     {
         CancellationToken token = TestContext.Current.CancellationToken;

@@ -13,7 +13,7 @@ using Microsoft.AspNetCore.Server.Kestrel.Core;
 
 namespace AllocTools.Frameworks.Tests;
 
-/// <summary>Bodies of all shapes, and each way that they end early.</summary>
+/// <summary>Tests bodies of all shapes, and each way in which they end early.</summary>
 public sealed class BodyTests
 {
     private const long LargeBody = 128 << 20;
@@ -60,7 +60,7 @@ public sealed class BodyTests
     [Theory, MemberData(nameof(Fabrics))]
     public async Task BothDirectionsRunAtOnce(string fabric)
     {
-        // HttpClient reads the response while it sends the request over HTTP/2 only.
+        // Only over HTTP/2 does HttpClient read the response while it sends the request.
         await using Sides sides = await Sides.StartAsync(fabric, HttpProtocols.Http2, static app => app.MapPost("/", static context => context.Request.BodyReader.CopyToAsync(context.Response.BodyWriter, context.RequestAborted)));
         byte[] pattern = RandomNumberGenerator.GetBytes(1 << 20);
         using HttpRequestMessage request = sides.NewRequest(HttpMethod.Post, new PatternContent(pattern, LargeBody / 4));
@@ -107,7 +107,7 @@ public sealed class BodyTests
         {
             await body.ReadExactlyAsync(buffer, TestContext.Current.CancellationToken);
             Assert.Equal(pattern, buffer);
-            // What lies between the two is bounded by the rings, and the windows and buffers above them.
+            // The amount between the two is bounded by the rings, and the windows and buffers above them.
             Assert.True(Interlocked.Read(ref written) - received < 8 << 20, $"The server has written {written} bytes, the client has read {received}.");
         }
         Assert.Equal(0, await body.ReadAsync(buffer, TestContext.Current.CancellationToken));
@@ -124,7 +124,7 @@ public sealed class BodyTests
             byte[] part = new byte[10_000];
             while (!context.RequestAborted.IsCancellationRequested && !(await context.Response.BodyWriter.WriteAsync(part)).IsCompleted)
                 continue;
-            // Writes that go nowhere would keep a processor busy.
+            // Writes that are discarded would keep a processor busy.
             await aborted.Task;
         }));
         using (var cancelled = new CancellationTokenSource())
@@ -189,7 +189,7 @@ public sealed class BodyTests
         await using Sides sides = await Sides.StartAsync(fabric, HttpProtocols.Http1, static app => app.MapGet("/", static () => "hello"));
         for (int i = 0; i < 30; i++)
         {
-            // At another point of the set-up each time.
+            // Each request is cancelled at another point of the set-up.
             using var cancelled = new CancellationTokenSource();
             using HttpRequestMessage request = sides.NewRequest(HttpMethod.Get);
             Task<HttpResponseMessage> response = sides.Http.SendAsync(request, cancelled.Token);
@@ -202,7 +202,9 @@ public sealed class BodyTests
         await sides.EndCleanlyAsync();
     }
 
-    /// <summary>Kestrel drops what is written then. A serializer that got no room for it would ask for some again without end.</summary>
+    /// <summary>
+    /// Kestrel drops what is written then. A serializer that got no room for it would ask for room again and again.
+    /// </summary>
     [Theory, MemberData(nameof(Protocols))]
     public async Task AResponseWhoseClientHasGoneStillHasRoomForWhatIsWritten(string fabric, HttpProtocols protocol)
     {
@@ -290,7 +292,7 @@ public sealed class BodyTests
         int arrived = 0;
         await using Sides sides = await Sides.StartAsync(fabric, HttpProtocols.Http1, app => app.MapGet("/{number}", async (int number) =>
         {
-            // Each holds its connection until all have come.
+            // Each request holds its connection until all have arrived.
             if (Interlocked.Increment(ref arrived) == Count)
                 all.SetResult();
             await all.Task;
@@ -318,7 +320,7 @@ public sealed class BodyTests
         return received;
     }
 
-    /// <summary>Both sides, and a client of one of the protocols.</summary>
+    /// <summary>Both sides, with a client that uses one of the protocols.</summary>
     private sealed class Sides : IAsyncDisposable
     {
         private readonly WebSide _web;
@@ -346,7 +348,7 @@ public sealed class BodyTests
             Content = content,
         };
 
-        /// <summary>Ends the client, and sees that nothing is left.</summary>
+        /// <summary>Ends the client, and checks that nothing is left.</summary>
         public async Task EndCleanlyAsync()
         {
             Http.Dispose();
@@ -362,7 +364,7 @@ public sealed class BodyTests
         }
     }
 
-    /// <summary>A pattern over and over, and a call on the way.</summary>
+    /// <summary>Content that repeats a pattern, and makes a call on the way.</summary>
     private sealed class PatternContent(byte[] pattern, long total, long after = long.MaxValue, Action? then = null) : HttpContent
     {
         protected override Task SerializeToStreamAsync(Stream stream, TransportContext? context) => SerializeToStreamAsync(stream, context, CancellationToken.None);
@@ -384,7 +386,7 @@ public sealed class BodyTests
         }
     }
 
-    /// <summary>One byte a write.</summary>
+    /// <summary>Content that is written one byte at a time.</summary>
     private sealed class SingleBytesContent(byte[] bytes) : HttpContent
     {
         protected override async Task SerializeToStreamAsync(Stream stream, TransportContext? context)

@@ -10,7 +10,7 @@ using Microsoft.Extensions.DependencyInjection;
 
 namespace AllocTools.Frameworks.Tests;
 
-/// <summary>gRPC streams that are long: 10 GiB, each byte of which is looked at.</summary>
+/// <summary>Tests long gRPC streams: 10 GiB, each byte of which is checked.</summary>
 public sealed class GrpcStreamTests
 {
     private const int Length = 1 << 20;
@@ -18,7 +18,7 @@ public sealed class GrpcStreamTests
 
     public static TheoryData<string> Fabrics => FabricHost.Fabrics;
 
-    /// <summary>The client is unchanged but for its handler, and the service but for UseRma.</summary>
+    /// <summary>The client is unchanged except for its handler, and the service except for UseRma.</summary>
     [Theory, MemberData(nameof(Fabrics))]
     public async Task TenGibibytesArriveInOrderAndWhole(string fabric)
     {

@@ -11,7 +11,7 @@ using Microsoft.Extensions.DependencyInjection;
 
 namespace AllocTools.Frameworks.Tests;
 
-/// <summary>gRPC: a service and its client, which know nothing of what carries them.</summary>
+/// <summary>Tests gRPC: a service and its client, which know nothing of what carries them.</summary>
 public sealed class GrpcTests
 {
     public static TheoryData<string> Fabrics => FabricHost.Fabrics;
@@ -22,10 +22,10 @@ public sealed class GrpcTests
         await using Sides sides = await Sides.StartAsync(fabric);
         for (int i = 0; i < 100; i++)
             Assert.Equal(i, (await sides.SayAsync(new Chunk { Number = i })).Number);
-        // Many at once, over one connection.
+        // Many calls at once, over one connection.
         Chunk[] answers = await Task.WhenAll(Enumerable.Range(0, 200).Select(i => sides.SayAsync(new Chunk { Number = i, Data = ByteString.CopyFrom(new byte[i * 10]) })));
         Assert.All(answers, static (chunk, i) => Assert.Equal((i, i * 10), (chunk.Number, chunk.Data.Length)));
-        // Longer than any ring.
+        // This is longer than any ring.
         byte[] big = RandomNumberGenerator.GetBytes(3_000_000);
         Chunk echo = await sides.SayAsync(new Chunk { Data = UnsafeByteOperations.UnsafeWrap(big) });
         Assert.True(echo.Data.Span.SequenceEqual(big));
@@ -100,7 +100,7 @@ public sealed class GrpcTests
         var error = await Assert.ThrowsAsync<RpcException>(() => call.ResponseStream.MoveNext(CancellationToken.None));
         Assert.Equal(StatusCode.Cancelled, error.StatusCode);
         await sides.Endings.Cancelled.Task.WaitAsync(TestTime.Seconds(60), TestContext.Current.CancellationToken);
-        // The connection goes on.
+        // The connection can still be used.
         Assert.Equal(1, (await sides.SayAsync(new Chunk { Number = 1 })).Number);
         Assert.Equal(1, sides.ClientSide.Connections.Count);
         await sides.EndCleanlyAsync();
@@ -192,7 +192,7 @@ public sealed class GrpcTests
 
         public Task<Chunk> SayAsync(Chunk chunk) => Client.SayAsync(chunk, cancellationToken: TestContext.Current.CancellationToken).ResponseAsync;
 
-        /// <summary>Ends the channel, and sees that nothing is left.</summary>
+        /// <summary>Ends the channel, and checks that nothing is left.</summary>
         public async Task EndCleanlyAsync()
         {
             Channel.Dispose();

@@ -12,7 +12,7 @@ using Microsoft.Extensions.DependencyInjection;
 
 namespace AllocTools.Frameworks.Tests;
 
-/// <summary>HTTPS by certificates of an authority, as HttpClient and Kestrel check them by themselves.</summary>
+/// <summary>Tests HTTPS with certificates of an authority, using the default checks of HttpClient and Kestrel.</summary>
 public sealed class HttpsTests : IDisposable
 {
     private readonly Authority _authority = new("AllocTools test authority");
@@ -60,7 +60,7 @@ public sealed class HttpsTests : IDisposable
             Assert.Equal(HttpRequestError.SecureConnectionError, error.HttpRequestError);
             Assert.IsType<AuthenticationException>(error.InnerException);
         }
-        // Of the connection that was refused nothing is left at either side.
+        // Nothing of the refused connection is left on either side.
         await client.Services.BecomesCleanAsync();
         await web.Services.BecomesCleanAsync();
     }
@@ -140,7 +140,7 @@ public sealed class HttpsTests : IDisposable
             app.MapGet("/", static context => context.Response.WriteAsync($"rma={WebSide.IsRma(context)} https={context.Request.IsHttps} {context.Connection.ClientCertificate?.Subject}"));
             app.MapPost("/echo", static async context =>
             {
-                // HttpClient sends all of it before it reads, in HTTP/1.1.
+                // In HTTP/1.1, HttpClient sends the whole body before it reads.
                 using var body = new MemoryStream();
                 await context.Request.Body.CopyToAsync(body, context.RequestAborted);
                 await context.Response.Body.WriteAsync(body.ToArray(), context.RequestAborted);

@@ -20,7 +20,7 @@ using Microsoft.Extensions.Hosting;
 
 namespace AllocTools.Frameworks.Tests;
 
-/// <summary>Kestrel and HttpClient: which transport carries what, and how they begin and end.</summary>
+/// <summary>Tests Kestrel and HttpClient: which transport carries which requests, and how they begin and end.</summary>
 public sealed class KestrelTests
 {
     public static TheoryData<string> Fabrics => FabricHost.Fabrics;
@@ -53,7 +53,7 @@ public sealed class KestrelTests
                 Assert.Equal(httpVersion, response.Version);
                 Assert.Equal($"rma={true} https={https} HTTP/{httpVersion.Major}{(httpVersion.Major == 1 ? ".1" : "")} hello {round}", await response.Content.ReadAsStringAsync(TestContext.Current.CancellationToken));
             }
-            // One connection did for all.
+            // A single connection served all requests.
             Assert.Equal(1, client.Connections.Count);
             Assert.Equal(1, web.Services.GetRequiredService<RmaConnections>().Count);
         }
@@ -110,7 +110,7 @@ public sealed class KestrelTests
         using var overFabric = new HttpClient(client.NewHandler()) { BaseAddress = web.Urls[1] };
         Assert.Equal("rma=False https=False HTTP/1.1 x", await PostAsync(overSockets, "x"));
         Assert.Equal("rma=True https=False HTTP/1.1 x", await PostAsync(overFabric, "x"));
-        // Each at the other's port: no connection, one error, and the listeners go on.
+        // Each client connects to the other's port: there is no connection and one error, and the listeners continue.
         overSockets.CancelPendingRequests();
         using var wrongSockets = new HttpClient(new SocketsHttpHandler { UseProxy = false }) { BaseAddress = web.Urls[1] };
         await Assert.ThrowsAsync<HttpRequestException>(() => PostAsync(wrongSockets, "x"));
@@ -183,7 +183,7 @@ public sealed class KestrelTests
         start.Environment["DOTNET_SYSTEM_NET_DISABLEIPV6"] = isWithoutIPv6;
         using Process process = Process.Start(start)!;
         string all = await process.StandardOutput.ReadToEndAsync(TestContext.Current.CancellationToken).WaitAsync(TestTime.Seconds(60), TestContext.Current.CancellationToken);
-        // Where the system itself has none, there is but one case.
+        // If the system itself has no IPv6, there is only one case.
         Assert.StartsWith(Socket.OSSupportsIPv6 ? url : "http://0.0.0.0:", all, StringComparison.Ordinal);
     }
 

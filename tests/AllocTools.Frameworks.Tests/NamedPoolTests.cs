@@ -14,7 +14,7 @@ using Microsoft.Extensions.DependencyInjection;
 
 namespace AllocTools.Frameworks.Tests;
 
-/// <summary>Kestrel over several pools, each with connections of its own.</summary>
+/// <summary>Tests Kestrel over several pools, each with its own connections.</summary>
 public sealed class NamedPoolTests
 {
     [Fact]
@@ -74,7 +74,7 @@ public sealed class NamedPoolTests
                 });
             },
             static app => app.MapGet("/", static context => context.Response.WriteAsync(context.Features.Get<IConnectionTransportFeature>() is RmaConnection ? "rma" : "socket")));
-        // What no pool's function picks goes where it went before.
+        // End points that no pool's function selects go to the same transport as before.
         Assert.Equal(["127.0.0.4"], others.Bound.Select(static e => e.Address.ToString()));
         await using ClientSide client = await ClientSide.StartAsync(Fabric.Any, services => AddPools(services).AddRmaConnections("front").AddRmaConnections("back").AddHttpClient("front").UseRma("front").Services.AddHttpClient("back").UseRma("back"));
         var factory = client.Services.GetRequiredService<IHttpClientFactory>();
@@ -86,7 +86,7 @@ public sealed class NamedPoolTests
         Assert.Single(web.Services.GetServices<IConnectionListenerFactory>(), static f => f is SocketTransportFactory);
     }
 
-    /// <summary>A transport of the application's own, over sockets.</summary>
+    /// <summary>The application's own transport, over sockets.</summary>
     private sealed class OtherTransport : IConnectionListenerFactory
     {
         private readonly SocketTransportFactory _sockets = new(Microsoft.Extensions.Options.Options.Create(new SocketTransportOptions()), Microsoft.Extensions.Logging.Abstractions.NullLoggerFactory.Instance);

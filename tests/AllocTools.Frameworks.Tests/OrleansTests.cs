@@ -14,7 +14,7 @@ using Orleans.Runtime;
 
 namespace AllocTools.Frameworks.Tests;
 
-/// <summary>A cluster of two silos and a client, each with a pool of its own.</summary>
+/// <summary>Tests a cluster of two silos and a client, each with its own pool.</summary>
 public sealed class OrleansTests
 {
     public static TheoryData<string> Fabrics => FabricHost.Fabrics;
@@ -38,17 +38,17 @@ public sealed class OrleansTests
         }
         Assert.Equal(2, callers.Count);
         Assert.True(across >= 20, $"Only {across} calls went from silo to silo.");
-        // Longer than any ring, by way of a gateway and a silo.
+        // This is longer than any ring, and goes through a gateway and a silo.
         byte[] big = new byte[2_000_000];
         Random.Shared.NextBytes(big);
         for (int i = 0; i < 8; i++)
             Assert.Equal(big, await grains.GetGrain<IPlace>(i).RelayAsync(big, grains.GetGrain<IPlace>(i + 10_000)));
         await Task.WhenAll(Enumerable.Range(0, 500).Select(i => grains.GetGrain<IPlace>(i % 50).AskAsync(grains.GetGrain<IPlace>(i % 50 + 10_000))));
-        // Both silos are connected to each other and to the client; nothing listens at their ports but the fabric.
+        // Both silos are connected to each other and to the client; only the fabric listens at their ports.
         Assert.All((IHost[])[first, second, outside], static host => Assert.True(host.Services.GetRequiredService<RmaConnections>().Count > 0));
         await outside.StopAsync(TestContext.Current.CancellationToken);
         await second.StopAsync(TestContext.Current.CancellationToken);
-        // What was there is activated elsewhere.
+        // The grains that were there are activated elsewhere.
         Assert.Equal(callers.Count - 1, (await Task.WhenAll(Enumerable.Range(0, 20).Select(i => first.Services.GetRequiredService<IGrainFactory>().GetGrain<IPlace>(i).NameAsync()))).Distinct().Count());
         await first.StopAsync(TestContext.Current.CancellationToken);
         Assert.All((IHost[])[first, second, outside], static host =>
@@ -105,7 +105,7 @@ public sealed class OrleansTests
                 Assert.Equal(bytes, await grains.GetGrain<IPlace>(i).RelayAsync(bytes, grains.GetGrain<IPlace>(i + 10_000)));
         }
         Assert.True(across >= 10, $"Only {across} calls went from silo to silo.");
-        // A client without a certificate is no client.
+        // A client without a certificate is refused.
         using IHost stranger = BuildClient(fabric, ports[2..], static client => client.UseTls(static tls => tls.AllowAnyRemoteCertificate()).UseConnectionRetryFilter(static (_, _) => Task.FromResult(false)));
         await Assert.ThrowsAnyAsync<Exception>(() => stranger.StartAsync(TestContext.Current.CancellationToken));
         await outside.StopAsync(TestContext.Current.CancellationToken);
@@ -132,11 +132,11 @@ public sealed class OrleansTests
                 ((await place.NameAsync()).Contains(killed, StringComparison.Ordinal) ? gone : stay).Add(place);
             }
             Assert.True(gone.Count >= 5 && stay.Count >= 5, $"{gone.Count} and {stay.Count} grains are in the two silos.");
-            // A call is under way when it happens.
+            // A call is under way when the silo is killed.
             Task<byte[]> pending = stay[0].RelayAsync(new byte[2_000_000], gone[0]);
             second.Kill();
             await second.WaitForExitAsync(TestContext.Current.CancellationToken);
-            // The first one takes no other call until that is over; the others go on at once.
+            // The first grain accepts no other call until that one is over; the others continue at once.
             foreach (IPlace place in stay.Skip(1).Take(4))
                 await place.NameAsync();
             using var limit = new CancellationTokenSource(TestTime.Seconds(60));
@@ -151,13 +151,13 @@ public sealed class OrleansTests
                     }
                     catch (Exception e) when (e is Orleans.Runtime.OrleansException or TimeoutException)
                     {
-                        // Until the cluster has found the silo dead.
+                        // This lasts until the cluster has found that the silo is dead.
                         Assert.False(limit.IsCancellationRequested, e.Message);
                         await Task.Delay(50, CancellationToken.None);
                     }
                 }
             }
-            // It ends, whichever way.
+            // The call ends, successfully or not.
             await Task.WhenAny(pending).WaitAsync(TestTime.Seconds(60), TestContext.Current.CancellationToken);
             await outside.StopAsync(TestContext.Current.CancellationToken);
             await first.StopAsync(TestContext.Current.CancellationToken);
@@ -194,14 +194,15 @@ public sealed class OrleansTests
         return builder.Build();
     }
 
-    /// <summary>Free ports that the system does not give out by itself; silos can't pick theirs when they start.</summary>
+    /// <summary>Returns free ports that the system does not assign on its own; silos can't pick theirs when they start.</summary>
     private static int[] FreePorts(int count)
     {
         var ports = new HashSet<int>();
         while (ports.Count < count)
         {
             using var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
-            // Below the usual range of ephemeral ports, so that no other connection has taken it when the silo listens.
+            // The port is below the usual range of ephemeral ports, so that no other connection has taken it when the
+            // silo listens.
             int port = Random.Shared.Next(10_000, 32_000);
             try
             {
@@ -210,26 +211,26 @@ public sealed class OrleansTests
             }
             catch (SocketException e) when (e.SocketErrorCode is SocketError.AddressAlreadyInUse or SocketError.AccessDenied)
             {
-                // The next one.
+                // Try the next port.
             }
         }
         return [.. ports];
     }
 }
 
-/// <summary>A grain that tells where it is.</summary>
+/// <summary>A grain that reports where it is.</summary>
 public interface IPlace : IGrainWithIntegerKey
 {
-    /// <summary>Its silo.</summary>
+    /// <summary>Returns the name of its silo.</summary>
     Task<string> NameAsync();
 
-    /// <summary>Its silo, and that of another one, which it asks.</summary>
+    /// <summary>Returns the name of its silo, and of that of another grain, which it asks.</summary>
     Task<(string Here, string There)> AskAsync(IPlace other);
 
-    /// <summary>The bytes, from the other one.</summary>
+    /// <summary>Returns the bytes by way of another grain.</summary>
     Task<byte[]> RelayAsync(byte[] bytes, IPlace other);
 
-    /// <summary>The bytes.</summary>
+    /// <summary>Returns the bytes.</summary>
     Task<byte[]> EchoAsync(byte[] bytes);
 }
 

@@ -4,10 +4,10 @@ using AllocTools.Frameworks.Tests.Support;
 // A test starts this program again as a silo that can be killed.
 if (args is ["silo", ..])
     return await SiloProcess.RunAsync(args[1..]);
-// And as a server on a system without IPv6, which a process has from its start.
+// Another test starts it as a server on a system without IPv6, which a process has from its start.
 if (args is ["any-address"])
     return await WebSide.RunAnyAddressAsync();
-// The tests between hosts start it as one side there.
+// The tests between hosts start it as one of their sides.
 switch (args)
 {
     case ["grpc-server", var fabric, var address]:

@@ -7,7 +7,7 @@ using AllocTools.Testing;
 
 namespace AllocTools.Frameworks.Tests;
 
-/// <summary>The samples: services and silos in processes of their own.</summary>
+/// <summary>Tests the samples: services and silos in processes of their own.</summary>
 public sealed partial class SampleTests
 {
     public static TheoryData<string> Fabrics => FabricHost.Fabrics;
@@ -18,7 +18,7 @@ public sealed partial class SampleTests
         (int status, string output) = await RunAsync("GrpcOverRma", [.. On(fabric), "--mib", "64"]);
         Assert.True(status == 0, output);
         Assert.StartsWith("64 MiB in chunks of 256 KiB, between processes ", output, StringComparison.Ordinal);
-        // Over sockets and over the fabric, a time and two speeds each.
+        // There is a time and two speeds, both over sockets and over the fabric.
         Assert.Equal(2, Speeds().Count(output));
         Assert.EndsWith("All bytes arrived as they were sent.\n", output, StringComparison.Ordinal);
     }
@@ -66,7 +66,7 @@ public sealed partial class SampleTests
         Assert.DoesNotContain("process", output, StringComparison.Ordinal);
     }
 
-    /// <summary>It would go on for hours.</summary>
+    /// <summary>Otherwise the client would continue for hours.</summary>
     [Fact]
     public async Task TheServiceAndItsClientEndAtSigTerm()
     {

@@ -20,7 +20,7 @@ using Microsoft.Extensions.Logging;
 
 namespace AllocTools.Frameworks.Tests;
 
-/// <summary>Kestrel over sockets, whose blocks are a pool's: what arrives in them goes on by RMA from there.</summary>
+/// <summary>Tests Kestrel over sockets with blocks of a pool: data that arrives in them is sent on by RMA from there.</summary>
 public sealed class ServerMemoryTests
 {
     private const int Large = 100 << 20;
@@ -28,7 +28,7 @@ public sealed class ServerMemoryTests
 
     public static TheoryData<string> Fabrics => FabricHost.Fabrics;
 
-    /// <summary>HTTP/1.1 with a length and in chunks, HTTP/2; each as it is, and by TLS.</summary>
+    /// <summary>Gets HTTP/1.1 with a length and in chunks, and HTTP/2; each with and without TLS.</summary>
     public static TheoryData<string, HttpProtocols, bool, bool> Protocols
     {
         get
@@ -65,7 +65,7 @@ public sealed class ServerMemoryTests
         Assert.Equal(Large, writes.Bytes);
         await BecomesIdleAsync(pool);
         RmaPoolStatistics after = pool.GetStatistics();
-        // All that was rented are Kestrel's blocks, and none of them had to be registered.
+        // Only Kestrel's blocks were rented, and none of them had to be registered.
         Assert.Equal((warm.Registrations, 0, 0, 0), (after.Registrations, after.Misses, after.DeferredReturns, after.Rejections));
         Assert.InRange(after.Rents, Large / (16 << 10), long.MaxValue);
     }
@@ -216,7 +216,7 @@ public sealed class ServerMemoryTests
         await answer;
         http.Dispose();
         await BecomesIdleAsync(pool);
-        // A block that the pool has back is counted by the thread that has returned it, which may not run at once.
+        // A returned block is counted by the thread that has returned it, which may not run at once.
         using var limit = new CancellationTokenSource(TestTime.Seconds(60));
         do
         {
@@ -273,7 +273,7 @@ public sealed class ServerMemoryTests
         using HttpClient http = NewClient(web, HttpProtocols.Http1);
         Assert.Equal($"{Small} {Small} 0", await PostAsync(http, HttpProtocols.Http1, body.NewContent()));
         body.AssertArrived();
-        // Blocks of 4 KiB are of the class of 16 KiB, the next larger one; no others are taken.
+        // Blocks of 4 KiB belong to the class of 16 KiB, the next larger one; no others are used.
         Assert.Equal([16L << 10], bodies.GetStatistics().SizeClasses.Where(static c => c.Hits + c.Misses != 0).Select(static c => c.BlockSize));
         Assert.Equal(0, web.Services.GetRequiredService<IRmaMemoryPool>().GetStatistics().Rents);
     }
@@ -353,7 +353,7 @@ public sealed class ServerMemoryTests
         late.Dispose();
         Assert.Equal(0, pool.GetStatistics().RentedBuffers);
 
-        // A pool that is closed leaves the server what it needs to end in order.
+        // A closed pool leaves the server the memory that it needs to end in order.
         using System.Buffers.MemoryPool<byte> other = factory.Create();
         await pool.DisposeAsync();
         using System.Buffers.IMemoryOwner<byte> plain = other.Rent(10);
@@ -361,7 +361,7 @@ public sealed class ServerMemoryTests
         Assert.InRange(plain.Memory.Length, 10, int.MaxValue);
     }
 
-    /// <summary>A server over sockets, with all the memory that it needs registered at the start.</summary>
+    /// <summary>Starts a server over sockets, with all the memory that it needs registered at the start.</summary>
     private static Task<WebSide> StartAsync(
         string fabric, Action<WebApplication> map, HttpProtocols protocols = HttpProtocols.Http1, bool https = false, Action<WebApplicationBuilder>? configure = null) => WebSide.StartAsync(
         fabric,
@@ -370,7 +370,7 @@ public sealed class ServerMemoryTests
             builder.Configuration.AddInMemoryCollection(new Dictionary<string, string?>
             {
                 ["AllocTools:SizeClasses:0:BlockSize"] = "16 KiB",
-                // What lies in the pipe, and what threads keep of it.
+                // This covers the memory in the pipe, and what threads keep of it.
                 ["AllocTools:SizeClasses:0:InitialBlocks"] = "1024",
                 ["AllocTools:SizeClasses:1:BlockSize"] = "64 KiB",
                 ["AllocTools:SizeClasses:1:InitialBlocks"] = "8",
@@ -410,7 +410,7 @@ public sealed class ServerMemoryTests
         return await response.EnsureSuccessStatusCode().Content.ReadAsStringAsync(TestContext.Current.CancellationToken);
     }
 
-    /// <summary>Waits until connections have given back all that they had.</summary>
+    /// <summary>Waits until connections have given back all their memory.</summary>
     private static async Task BecomesIdleAsync(IRmaMemoryPool pool)
     {
         using var limit = new CancellationTokenSource(TestTime.Seconds(60));
@@ -421,7 +421,7 @@ public sealed class ServerMemoryTests
         }
     }
 
-    /// <summary>What was logged.</summary>
+    /// <summary>Keeps the log.</summary>
     private sealed class EventLog : ILoggerProvider, ILogger
     {
         public ConcurrentQueue<(int Id, string Message)> Events { get; } = new();

@@ -13,7 +13,7 @@ using Microsoft.Extensions.DependencyInjection;
 
 namespace AllocTools.Frameworks.Tests;
 
-/// <summary>SignalR in each of its transports.</summary>
+/// <summary>Tests SignalR over each of its transports.</summary>
 public sealed class SignalRTests
 {
     public static TheoryData<string, HttpTransportType, bool> All
@@ -42,7 +42,7 @@ public sealed class SignalRTests
         await using (HubConnection hub = new HubConnectionBuilder().WithUrl(new Uri(web.Url, "/hub"), transport, options =>
         {
             options.HttpMessageHandlerFactory = _ => WebSide.TrustIt(client.NewHandler());
-            // SignalR gives its handler to WebSockets of HTTP/2 only, which stand on HTTPS.
+            // SignalR passes its handler only to WebSockets over HTTP/2, which require HTTPS.
             if (https)
             {
                 options.WebSocketConfiguration = static socket => socket.HttpVersion = HttpVersion.Version20;
@@ -59,7 +59,7 @@ public sealed class SignalRTests
             var told = new TaskCompletionSource<string>(TaskCreationOptions.RunContinuationsAsynchronously);
             hub.On<string>("Told", told.SetResult);
             await hub.StartAsync(TestContext.Current.CancellationToken);
-            // Nothing but the fabric is listened at.
+            // Only the fabric is listened on.
             Assert.True(client.Connections.Count > 0);
             Assert.Equal(transport != HttpTransportType.WebSockets ? null : https ? "HTTP/2" : "HTTP/1.1", await hub.InvokeAsync<string?>("SocketProtocol", TestContext.Current.CancellationToken));
             string text = new('x', 20_000);

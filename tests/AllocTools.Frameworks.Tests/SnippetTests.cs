@@ -6,7 +6,9 @@ using AllocTools.Testing;
 
 namespace AllocTools.Frameworks.Tests;
 
-/// <summary>The programs of docs/connections.md are built and run as they stand there, its other examples are compiled.</summary>
+/// <summary>
+/// Tests that the programs of docs/connections.md can be built and run unchanged, and that its other examples compile.
+/// </summary>
 public sealed partial class SnippetTests
 {
     private static CancellationToken Token => TestContext.Current.CancellationToken;
@@ -35,7 +37,7 @@ public sealed partial class SnippetTests
                 string log = "";
                 while (!log.Contains("Application started", StringComparison.Ordinal))
                     log += await server.StandardOutput.ReadLineAsync(Token) is { } line ? line + "\n" : throw new InvalidOperationException(log + await errors);
-                // What listens says so: it is over the fabric that the log of connections appears.
+                // The log shows the transport: log entries of connections appear only over the fabric.
                 Assert.Equal(transport == "rma", log.Contains("Listening for connections over provider 'shm'", StringComparison.Ordinal));
                 Task<string> rest = server.StandardOutput.ReadToEndAsync(Token);
                 (int status, string output, string clientErrors) = await Dotnet.RunAsync(
@@ -80,7 +82,7 @@ public sealed partial class SnippetTests
             using Orleans.Hosting;
 
             """);
-        // Classes stand for themselves; the rest is what methods may have in them.
+        // Classes are compiled as they are; the rest is code that belongs into methods.
         foreach (string example in examples.Where(IsType))
             code.AppendLine(example);
         code.AppendLine("""
@@ -145,7 +147,7 @@ public sealed partial class SnippetTests
 
     private static bool IsType(string code) => code.StartsWith("public sealed class", StringComparison.Ordinal);
 
-    /// <summary>A line that begins with a file's name and ends with a colon, and the block below it.</summary>
+    /// <summary>Matches a line that begins with a file's name and ends with a colon, and the block below it.</summary>
     [GeneratedRegex(@"^`(?<name>\w+/[\w.]+)`:\n\n```\w+\n(?<code>.*?)^```", RegexOptions.Multiline | RegexOptions.Singleline)]
     private static partial Regex NamedBlock();
 

@@ -3,10 +3,10 @@ using System.Buffers.Binary;
 namespace AllocTools.Fuzz.Tests;
 
 /// <summary>A change of an input.</summary>
-/// <param name="Kind">What is done.</param>
-/// <param name="At">The place, as a part of the whole in units of 1/65536.</param>
-/// <param name="Length">How many bytes it concerns.</param>
-/// <param name="Number">The number or the bytes that come in.</param>
+/// <param name="Kind">The kind of change.</param>
+/// <param name="At">The position, as a fraction of the whole in units of 1/65536.</param>
+/// <param name="Length">The number of bytes that it affects.</param>
+/// <param name="Number">Selects the number or the bytes that are written.</param>
 internal readonly record struct Change(ChangeKind Kind, int At, int Length, ulong Number)
 {
     /// <summary>Numbers at the limits of types, and of the product's own forms.</summary>
@@ -22,7 +22,7 @@ internal readonly record struct Change(ChangeKind Kind, int At, int Length, ulon
     /// <param name="bytes">The input.</param>
     /// <param name="other">Another valid input.</param>
     /// <param name="words">Pieces of the form.</param>
-    /// <param name="most">The most bytes that may come out.</param>
+    /// <param name="most">The maximum length of the result in bytes.</param>
     public byte[] Apply(byte[] bytes, byte[] other, IReadOnlyList<byte[]> words, int most)
     {
         int at = (int)((long)At * (bytes.Length + 1) >> 16);
@@ -76,33 +76,33 @@ internal readonly record struct Change(ChangeKind Kind, int At, int Length, ulon
     }
 }
 
-/// <summary>What a change does.</summary>
+/// <summary>The kind of a change.</summary>
 internal enum ChangeKind
 {
-    /// <summary>One bit is the other way round.</summary>
+    /// <summary>Inverts one bit.</summary>
     Flip,
 
-    /// <summary>A number at a limit replaces 1, 2, 4 or 8 bytes.</summary>
+    /// <summary>Replaces 1, 2, 4 or 8 bytes with a number at a limit.</summary>
     Limit,
 
-    /// <summary>Random bytes replace some.</summary>
+    /// <summary>Replaces some bytes with random ones.</summary>
     Noise,
 
-    /// <summary>The end is cut off.</summary>
+    /// <summary>Cuts off the end.</summary>
     Cut,
 
-    /// <summary>Some bytes are taken out.</summary>
+    /// <summary>Removes some bytes.</summary>
     Remove,
 
-    /// <summary>Random bytes come in.</summary>
+    /// <summary>Inserts random bytes.</summary>
     Insert,
 
-    /// <summary>Some bytes come up to 200 times more.</summary>
+    /// <summary>Repeats some bytes up to 200 times.</summary>
     Repeat,
 
-    /// <summary>The end is that of another valid input.</summary>
+    /// <summary>Replaces the end with that of another valid input.</summary>
     Splice,
 
-    /// <summary>A piece of the form comes in.</summary>
+    /// <summary>Inserts a piece of the form.</summary>
     Word,
 }

@@ -2,10 +2,13 @@ using AllocTools.Fuzz.Tests.Forms;
 
 namespace AllocTools.Fuzz.Tests;
 
-/// <summary>Each form in which bytes come from outside: valid values come back, and others give the right value or one clear error, without a byte too many read or allocated.</summary>
+/// <summary>
+/// Tests each form in which bytes arrive from outside: valid values are read back, and others give the right value or
+/// one clear error, without reading or allocating a byte too many.
+/// </summary>
 public sealed class FormTests(ITestOutputHelper output)
 {
-    /// <summary>All forms, or the one that ALLOCTOOLS_FUZZ_FORM names.</summary>
+    /// <summary>Gets all forms, or only the one that ALLOCTOOLS_FUZZ_FORM names.</summary>
     public static TheoryData<string> Forms => [.. AllForms.Makers.Keys.Where(static name => Environment.GetEnvironmentVariable("ALLOCTOOLS_FUZZ_FORM") is not { Length: > 0 } one || one == name)];
 
     [Theory, MemberData(nameof(Forms))]

@@ -8,14 +8,16 @@ namespace AllocTools.Fuzz.Tests;
 
 /// <summary>Reads many inputs in one form.</summary>
 /// <remarks>
-/// Each input lies before a page that may not be touched, and stands in a mapped file while it is read: where the process dies of it, the file has it, and the next run puts
-/// it into the corpus. Each run has a file of its own, which is locked (flock(2)) for as long as the run lives. What fails otherwise is shortened by CsCheck; the shortest one is put into the corpus at once.
+/// Each input is placed before a page that may not be touched, and is kept in a mapped file while it is read. If the
+/// process dies of it, the file still has it, and the next run adds it to the corpus. Each run has its own file, which
+/// is locked (flock(2)) as long as the run lives. CsCheck shortens other failing inputs; the shortest is added to the
+/// corpus at once.
 /// </remarks>
 internal sealed partial class Fuzzer : IDisposable
 {
     private const int Room = 64 << 10;
 
-    /// <summary>Far longer than any input takes: an input that is still being read then has no end.</summary>
+    /// <summary>Far longer than any input takes: an input that is still being read then never ends.</summary>
     private static readonly TimeSpan NoEnd = TestTime.Seconds(60);
 
     private readonly ByteForm _form;
@@ -39,25 +41,27 @@ internal sealed partial class Fuzzer : IDisposable
         _watch = new Timer(_ => EndIfStuck(), null, NoEnd, NoEnd);
     }
 
-    /// <summary>How long each form is tried: as ALLOCTOOLS_FUZZ_SECONDS says; null for the form's number of inputs.</summary>
+    /// <summary>
+    /// Gets how long each form is tried, as set by ALLOCTOOLS_FUZZ_SECONDS; null for the form's number of inputs.
+    /// </summary>
     public static int? Seconds { get; } = Environment.GetEnvironmentVariable("ALLOCTOOLS_FUZZ_SECONDS") is { Length: > 0 } seconds
         ? int.Parse(seconds, CultureInfo.InvariantCulture)
         : null;
 
-    /// <summary>Whether the corpus gets the shortest input of each outcome that it has none of, too.</summary>
+    /// <summary>Gets whether the shortest input of each outcome that the corpus lacks is added to it, too.</summary>
     public static bool KeepsOutcomes { get; } = Environment.GetEnvironmentVariable("ALLOCTOOLS_FUZZ_KEEP") is { Length: > 0 };
 
-    /// <summary>The folder of what was found, in the source.</summary>
+    /// <summary>Returns the folder of a form's corpus, in the source.</summary>
     public static string CorpusOf(string form) => Path.Combine(Repository.Root, "tests", "AllocTools.Fuzz.Tests", "Corpus", form);
 
     public long Accepted { get; private set; }
 
     public long Refused { get; private set; }
 
-    /// <summary>The most bytes that one input had allocated.</summary>
+    /// <summary>Gets the maximum number of bytes that an input had allocated.</summary>
     public long MostAllocated { get; private set; }
 
-    /// <summary>Changed and random inputs.</summary>
+    /// <summary>Gets changed and random inputs.</summary>
     public Gen<byte[]> Inputs => Gen.OneOf(
         _form.Others ?? _form.Valid,
         Gen.Select(_form.Valid, _form.Valid, Change.Any.Array[1, 6], Gen.Int[0, 2], Changed),
@@ -67,7 +71,7 @@ internal sealed partial class Fuzzer : IDisposable
     /// <summary>Tries random inputs.</summary>
     public void Run()
     {
-        // What a form opens with its first input, such as a server, takes none of the time.
+        // What a form opens with its first input, such as a server, doesn't count towards the time.
         _form.Valid.Sample(Try, iter: 1, threads: 1, print: Convert.ToHexString);
         if (Seconds is { } seconds)
             Inputs.Sample(Try, time: seconds, threads: 1, print: Convert.ToHexString);
@@ -85,7 +89,7 @@ internal sealed partial class Fuzzer : IDisposable
             ReadOnlyMemory<byte> placed = _memory.Place(input);
             long most = _form.MostAllocated(input.Length) ?? long.MaxValue;
             string? error = Measure(placed, out double allocated);
-            // What the runtime makes once, for code that runs for the first time, is not made again.
+            // The runtime allocates some objects only once, when code runs for the first time.
             if (allocated > most)
                 Measure(placed, out allocated);
             if (error is null)
@@ -112,7 +116,7 @@ internal sealed partial class Fuzzer : IDisposable
         }
     }
 
-    /// <summary>Puts the shortest input of each outcome into the corpus, for those that have none.</summary>
+    /// <summary>Adds the shortest input of each outcome that the corpus lacks to it.</summary>
     public void KeepOutcomes()
     {
         foreach ((string outcome, byte[] input) in _outcomes)
@@ -125,7 +129,7 @@ internal sealed partial class Fuzzer : IDisposable
         }
     }
 
-    /// <summary>What was done, as a line.</summary>
+    /// <summary>Returns the results as a line.</summary>
     public override string ToString() =>
         $"{_form.Name}: {Accepted + Refused:N0} inputs, {Accepted:N0} accepted, {Refused:N0} refused"
         + (_form.MostAllocated(0) is null ? "" : $", at most {MostAllocated:N0} bytes allocated by one");
@@ -154,13 +158,13 @@ internal sealed partial class Fuzzer : IDisposable
 
     private void Note(string outcome, byte[] input)
     {
-        // Numbers, and words of the parser or of the input itself, make no other outcome.
+        // Numbers, and words of the parser or of the input itself, don't make a different outcome.
         string kind = WithoutValues().Replace(outcome, "");
         if (!_outcomes.TryGetValue(kind, out byte[]? shortest) || input.Length < shortest.Length)
             _outcomes[kind] = input;
     }
 
-    // Paths of options, what is suggested for them, and lists of all there are; then the values.
+    // This matches paths of options, suggestions for them, and lists of all there are; then the values.
     [GeneratedRegex("AllocTools(:[^ ]*)?|[.;]? ?[Dd]id you mean.*|[.;]? ?[Tt]he options here are.*|one (or more )?of [^.;]*|(?<!\\w|message )'[^']*'|0x[0-9A-F]+|\\b[0-9A-F]{2}\\b|-?[0-9]+|[(].*|: .*")]
     private static partial Regex WithoutValues();
 
@@ -178,7 +182,7 @@ internal sealed partial class Fuzzer : IDisposable
         return copy;
     }
 
-    /// <summary>Takes the inputs of runs that have died. The file of one that lives is locked.</summary>
+    /// <summary>Adds the inputs of runs that have died. The file of a live run is locked.</summary>
     private void KeepWhatKilled()
     {
         foreach (string path in Directory.GetFiles(AppContext.BaseDirectory, $"{_form.Name}.*.current"))

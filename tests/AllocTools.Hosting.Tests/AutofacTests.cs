@@ -9,7 +9,7 @@ using Xunit;
 
 namespace AllocTools.Hosting.Tests;
 
-/// <summary>A third party's container, without keyed services.</summary>
+/// <summary>Tests a third-party container without keyed services.</summary>
 public sealed class AutofacTests
 {
     private static CancellationToken Cancelled => TestContext.Current.CancellationToken;
@@ -19,7 +19,7 @@ public sealed class AutofacTests
     {
         var journal = new Journal();
         HostApplicationBuilder builder = TestHost.CreateBuilder();
-        // The provider's dependency is known to Autofac only.
+        // Only Autofac knows the provider's dependency.
         builder.ConfigureContainer(new AutofacServiceProviderFactory(), c => c.RegisterInstance(journal));
         builder.Services.AddRmaMemoryPool<RecordingProvider>(TestHost.SmallPool);
         using IHost host = builder.Build();

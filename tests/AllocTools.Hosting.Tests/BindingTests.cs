@@ -14,7 +14,7 @@ using Xunit;
 
 namespace AllocTools.Hosting.Tests;
 
-/// <summary>Every option can be set from the configuration, whatever its kind.</summary>
+/// <summary>Tests that every option can be set from the configuration, whatever its kind.</summary>
 public sealed class BindingTests
 {
     private const string PoolJson = """
@@ -315,7 +315,7 @@ public sealed class BindingTests
     {
         HostApplicationBuilder builder = TestHost.CreateBuilder(json);
         builder.Services.AddRmaMemoryPool<TProvider>("x", builder.Configuration.GetSection("AllocTools"));
-        // What is bound, without the rules: not all of it goes together.
+        // Remove the validation: not all of the bound values are valid together.
         for (int i = builder.Services.Count - 1; i >= 0; i--)
         {
             if (builder.Services[i].ServiceType == typeof(IValidateOptions<TOptions>))
@@ -325,7 +325,7 @@ public sealed class BindingTests
         return host.Services.GetRequiredService<IOptionsMonitor<TOptions>>().Get("x");
     }
 
-    /// <summary>Fails for an option that is new and that the JSON above lacks, or that the binder can't set.</summary>
+    /// <summary>Fails for a new option that the JSON above lacks, or that the binder can't set.</summary>
     private static void AssertEveryPropertyIsSet(object bound, object defaults)
     {
         foreach (PropertyInfo property in bound.GetType().GetProperties())

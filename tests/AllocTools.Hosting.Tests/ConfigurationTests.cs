@@ -13,7 +13,7 @@ using Xunit;
 
 namespace AllocTools.Hosting.Tests;
 
-/// <summary>What stands in the configuration: sizes with units, and everything that is wrong, at once.</summary>
+/// <summary>Tests values in the configuration: sizes with units, and all mistakes reported at once.</summary>
 public sealed class ConfigurationTests
 {
     private const string Bytes = "a number of bytes, alone or with B, KiB, MiB, GiB or TiB, such as \"64 KiB\"";
@@ -90,7 +90,7 @@ public sealed class ConfigurationTests
             [$"AllocTools:RentTimeout is '{text}'; it must be {Time}.{(meant is null ? "" : $" Did you mean \"{meant}\"?")}"],
             await FailuresAsync($$"""{ "AllocTools": { "RentTimeout": "{{text}}" } }"""));
 
-    /// <summary>What is suggested is right for the option: 0 is none that this one may have, and it has no never.</summary>
+    /// <summary>Suggestions must be valid for the option: it may not allow 0 or "never".</summary>
     [Theory]
     [InlineData("Endpoint:OperationTimeout", "0", "is 0; it must be between 1 ms and 24 hours, or \"never\" for no limit.")]
     [InlineData("Endpoint:SpinTime", "5", "is '5'; it must be " + Time + ".")]

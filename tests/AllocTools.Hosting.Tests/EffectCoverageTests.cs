@@ -7,11 +7,14 @@ using Xunit;
 
 namespace AllocTools.Hosting.Tests;
 
-/// <summary>No key without a test of what it leads to.</summary>
+/// <summary>Checks that every key has a test of its effect.</summary>
 public sealed class EffectCoverageTests
 {
-    /// <summary>libfabric reads its settings once in a process: the tests of the sample see to these, each in a process of its own.</summary>
-    /// <remarks>MPI's are those of a process, too: AllocTools.Mpi.Tests see to them.</remarks>
+    /// <summary>
+    /// libfabric reads its settings once per process: the tests of the sample cover these, each in a process of its
+    /// own.
+    /// </summary>
+    /// <remarks>MPI's settings are per process, too: AllocTools.Mpi.Tests cover them.</remarks>
     private static readonly string[] InProcessesOfTheirOwn = ["Provider:MrCache", "Provider:Settings", "Provider:Implementation", "Provider:StartTimeout", "Provider:EndTimeout"];
 
     [Fact]

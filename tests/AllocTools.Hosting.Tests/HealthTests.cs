@@ -10,7 +10,7 @@ using Xunit;
 
 namespace AllocTools.Hosting.Tests;
 
-/// <summary>What the health checks of a host say of its pools.</summary>
+/// <summary>Tests what the health checks of a host report about its pools.</summary>
 public sealed class HealthTests
 {
     private readonly FakeTimeProvider _time = new();
@@ -180,7 +180,7 @@ public sealed class HealthTests
         builder.Services.AddRmaMemoryPool<TProvider>(options =>
         {
             configure(options);
-            // By a clock that stands still the end of a test that has failed with a buffer out would be waited for permanently.
+            // With a clock that does not advance, the drain of a failed test with a rented buffer would never end.
             options.DrainTimeout = TimeSpan.Zero;
         });
         builder.Services.AddHealthChecks().AddRmaMemoryPool(configure: health, failureStatus: failureStatus);

@@ -12,7 +12,7 @@ using Xunit;
 
 namespace AllocTools.Hosting.Tests;
 
-/// <summary>What the configuration says of page-locked memory is what the provider does.</summary>
+/// <summary>Tests that the provider of page-locked memory does what the configuration says.</summary>
 public sealed class HostProviderOptionEffectTests
 {
     private static CancellationToken Cancelled => TestContext.Current.CancellationToken;
@@ -51,7 +51,7 @@ public sealed class HostProviderOptionEffectTests
         await endpoint.DisposeAsync();
     }
 
-    /// <summary>A receive ends at its time only where somebody makes progress.</summary>
+    /// <summary>A receive times out only if somebody makes progress.</summary>
     [Theory]
     [EffectOf("Provider:Endpoint:Progress")]
     [InlineData("Endpoint", true)]
@@ -96,7 +96,7 @@ public sealed class HostProviderOptionEffectTests
         }
     }
 
-    /// <summary>A send that no receive takes is overdue.</summary>
+    /// <summary>A send for which there is no receive is overdue.</summary>
     [Fact]
     [EffectOf("Provider:Endpoint:SlowPeerTime")]
     public async Task When_a_peer_is_slow()
@@ -114,7 +114,7 @@ public sealed class HostProviderOptionEffectTests
         await send;
     }
 
-    /// <summary>The options that were bound, on a transport that refuses each write.</summary>
+    /// <summary>Tests the bound options on a transport that refuses each write.</summary>
     [Fact]
     [EffectOf("Provider:Endpoint:Retry:MaxRetries", "Provider:Endpoint:Retry:Delay", "Provider:Endpoint:Retry:MaxDelay")]
     public async Task How_often_a_write_is_repeated()
@@ -133,7 +133,7 @@ public sealed class HostProviderOptionEffectTests
         Assert.InRange(Stopwatch.GetElapsedTime(start), TimeSpan.FromMilliseconds(90), TestTime.Seconds(30));
     }
 
-    /// <summary>A transport that takes nothing for now.</summary>
+    /// <summary>A transport that accepts nothing for the moment.</summary>
     private sealed class RefusingDriver : RmaEndpointDriver
     {
         private const int NoBuffers = 105;

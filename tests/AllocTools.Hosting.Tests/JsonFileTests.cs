@@ -6,7 +6,7 @@ using Xunit;
 
 namespace AllocTools.Hosting.Tests;
 
-/// <summary>The host as an application has it: the defaults, and an appsettings.json.</summary>
+/// <summary>Tests the host as an application uses it: with the defaults, and an appsettings.json.</summary>
 public sealed class JsonFileTests : IDisposable
 {
     private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("alloctools-");

@@ -3,7 +3,7 @@ using Xunit;
 
 namespace AllocTools.Hosting.Tests;
 
-/// <summary>A real process that is asked to stop while a worker keeps a buffer until the container disposes it.</summary>
+/// <summary>Tests a real process that is asked to stop while a worker keeps a buffer until the container disposes it.</summary>
 public sealed class LateWorkerTests
 {
     [Fact]
@@ -14,7 +14,7 @@ public sealed class LateWorkerTests
             line = await process.AnswerAsync();
         (int exitCode, string output) = await process.StopAsync();
         Assert.Equal(0, exitCode);
-        // First as one that is still out, then as one that came late.
+        // It is logged first as still rented, then as returned late.
         string late = Assert.Single(output.Split('\n'), l => l.StartsWith("log 31:", StringComparison.Ordinal));
         Assert.Contains("100 bytes, rented by late worker", late, StringComparison.Ordinal);
     }

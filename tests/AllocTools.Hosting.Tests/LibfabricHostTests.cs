@@ -7,7 +7,7 @@ using Xunit;
 
 namespace AllocTools.Hosting.Tests;
 
-/// <summary>A host with a pool on libfabric itself, which must be installed (libfabric1).</summary>
+/// <summary>Tests a host with a pool on libfabric itself, which must be installed (libfabric1).</summary>
 public sealed class LibfabricHostTests
 {
     [Fact]
@@ -76,7 +76,8 @@ public sealed class LibfabricHostTests
             Assert.Equal(-1, target.Span.IndexOfAnyExcept((byte)0x77));
         }
 
-        // One is leaked: the stop waits for it as long as its pool says, names its owner, and closes the other pool as ever.
+        // One buffer is leaked: the stop waits for it as long as its pool says, names its owner, and closes the other
+        // pool as usual.
         RmaBuffer leaked;
         using (RmaOwner.Begin("gradients"))
             leaked = host.Services.GetRequiredKeyedService<IRmaMemoryPool>("near").Rent(5000);

@@ -11,9 +11,9 @@ using Xunit;
 
 namespace AllocTools.Hosting.Tests;
 
-/// <summary>What the configuration says of libfabric is what the provider does, on the real library.</summary>
+/// <summary>Tests that libfabric's provider does what the configuration says, on the real library.</summary>
 [Collection(nameof(LibfabricOptionEffectTests))]
-[CollectionDefinition(nameof(LibfabricOptionEffectTests), DisableParallelization = true)] // the threads of all endpoints are looked at
+[CollectionDefinition(nameof(LibfabricOptionEffectTests), DisableParallelization = true)] // the test inspects the threads of all endpoints
 public sealed class LibfabricOptionEffectTests
 {
     private const string Tcp = "\"Provider\": \"tcp;ofi_rxm\", \"Node\": \"127.0.0.1\"";
@@ -112,12 +112,12 @@ public sealed class LibfabricOptionEffectTests
         using RmaExposure exposure = buffer.Expose(RmaAccess.RemoteWrite);
         using RemoteRegion remote = endpoint.Import(endpoint.InsertPeer(endpoint.Address.Span), exposure.Remote);
         using RmaBuffer source = PoolOf(host).Rent(100);
-        // Only who polls moves anything: a thread of the endpoint would take the completion by itself.
+        // Only polling makes progress here: a thread of the endpoint would process the completion on its own.
         Task write = endpoint.WriteAsync(source, remote, Timeout.InfiniteTimeSpan, Cancelled).AsTask();
         while (!write.IsCompleted)
             endpoint.Poll([]);
         await write;
-        // Those of the tests before may still be ending.
+        // Threads of earlier tests may still be ending.
         Assert.True(SpinWait.SpinUntil(() => !ThreadNames().Contains("AllocTools prog"), TimeSpan.FromSeconds(60)));
     }
 
@@ -209,7 +209,7 @@ public sealed class LibfabricOptionEffectTests
     [EffectOf("Provider:Endpoint:CompletionLevel")]
     public async Task Completion_level()
     {
-        // libfabric 1.x's sockets can't tell when a message was delivered to shm's kind of peers; what the traits say follows the option.
+        // libfabric 1.x's sockets can't tell when a message was delivered to shm's kind of peers; the traits follow the option.
         using IHost transmit = await StartAsync(Tcp + ", \"Endpoint\": { \"CompletionLevel\": \"Transmit\" }");
         Assert.False(PoolOf(transmit).Context.Traits.DeliveryComplete);
         await transmit.StopAsync(Cancelled);
@@ -230,12 +230,13 @@ public sealed class LibfabricOptionEffectTests
         using RmaBuffer source = PoolOf(host).Rent(100);
         using RmaExposure exposure = buffer.Expose(RmaAccess.RemoteWrite);
         using RemoteRegion remote = endpoint.Import(endpoint.InsertPeer(endpoint.Address.Span), exposure.Remote);
-        // Not awaited: an await would make the progress.
+        // The write is not awaited: an await would make the progress.
         RmaOperation write = RmaOperation.Write(source, remote);
         Assert.True(SpinWait.SpinUntil(() => endpoint.TryPost(write), TimeSpan.FromSeconds(60)));
         var completions = new RmaCompletion[1];
         Assert.True(SpinWait.SpinUntil(() => endpoint.Poll(completions) == 1, TimeSpan.FromSeconds(60)));
-        // What the endpoint's thread uses of a processor after its last completion, or would. On a busy machine it gets a small part of one.
+        // The processor time that the endpoint's thread uses after its last completion, or would use. On a busy machine
+        // it gets only a small share.
         TimeSpan before = ProgressThreadTime();
         using (var elapsed = new PeriodicTimer(TimeSpan.FromMilliseconds(900)))
             await elapsed.WaitForNextTickAsync(Cancelled);
@@ -252,9 +253,10 @@ public sealed class LibfabricOptionEffectTests
         using IHost host = await StartAsync($$"""
             "Provider": "shm", "Endpoint": { "LongestPause": "{{pause}}" }
             """);
-        // It is opened when it is asked for.
+        // The endpoint is opened when it is requested.
         Assert.NotNull(EndpointOf(host));
-        // Idle for 1 s, then for 3: without the limit its pauses grow from 10 to 30 ms, so that it looks about 110 times.
+        // It is idle for 1 s, then counted until 3 s have passed: without the limit its pauses grow from 10 to 30 ms,
+        // so that it polls about 110 times.
         using var idle = new PeriodicTimer(TimeSpan.FromSeconds(1));
         await idle.WaitForNextTickAsync(Cancelled);
         Dictionary<string, long> before = ProgressThreadWaits();
@@ -269,7 +271,7 @@ public sealed class LibfabricOptionEffectTests
 
     private static LibfabricEndpoint EndpointOf(IHost host) => host.Services.GetRequiredService<LibfabricEndpoint>();
 
-    /// <summary>tcp's addresses are those of IP (struct sockaddr_in).</summary>
+    /// <summary>Returns the address of an endpoint on tcp, which is an IP address (struct sockaddr_in).</summary>
     private static IPEndPoint AddressOf(IHost host)
     {
         ReadOnlySpan<byte> address = EndpointOf(host).Address.Span;
@@ -278,8 +280,8 @@ public sealed class LibfabricOptionEffectTests
 
     private static IEnumerable<string> ThreadNames() => Tasks().Select(NameOf).OfType<string>();
 
-    /// <summary>The kernel keeps 15 letters of a thread's name.</summary>
-    /// <summary>How long the threads ran or waited for a processor that others had: a busy machine takes nothing away from it.</summary>
+    /// <summary>Returns how long the threads ran or waited for a processor: a busy machine does not reduce the result.</summary>
+    /// <remarks>The kernel keeps 15 characters of a thread's name.</remarks>
     private static TimeSpan ProgressThreadTime()
     {
         TimeSpan sum = TimeSpan.Zero;
@@ -296,7 +298,7 @@ public sealed class LibfabricOptionEffectTests
         .Where(t => NameOf(t) == "AllocTools prog")
         .ToDictionary(t => t, t => long.Parse(File.ReadAllLines(Path.Combine(t, "status")).Single(l => l.StartsWith("voluntary_ctxt_switches:", StringComparison.Ordinal)).Split(':')[1], null));
 
-    /// <summary>A thread's name; null where it has ended meanwhile.</summary>
+    /// <summary>Returns a thread's name; null if it has ended meanwhile.</summary>
     private static string? NameOf(string task)
     {
         try

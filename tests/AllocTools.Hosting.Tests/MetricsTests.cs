@@ -19,7 +19,7 @@ namespace AllocTools.Hosting.Tests;
 
 public sealed class MetricsTests
 {
-    /// <summary>What goes up and down; all else only grows.</summary>
+    /// <summary>The instruments whose values go up and down; all others only grow.</summary>
     private static readonly HashSet<string> StatesOfNow =
     [
         "rma.pool.registered", "rma.pool.limit", "rma.pool.buffer.count", "rma.pool.pending_requests", "rma.pool.quarantined", "rma.pool.configuration.valid", "rma.pool.stranded", "rma.cache.entries",
@@ -57,7 +57,7 @@ public sealed class MetricsTests
     [Fact]
     public async Task OpenTelemetry_exports_each_pools_statistics()
     {
-        // OpenTelemetry goes by the meter's name, so it sees the other tests' pools as well.
+        // OpenTelemetry selects by the meter's name, so it sees the other tests' pools as well.
         List<Metric> metrics = [];
         using MeterProvider provider = Sdk.CreateMeterProviderBuilder().AddAllocToolsInstrumentation().AddInMemoryExporter(metrics).Build();
         using IHost host = await StartAsync("otel1", "otel2");
@@ -205,7 +205,7 @@ public sealed class MetricsTests
         (LogLevel level, _, string message) = Assert.Single(secondLog.Entries, e => e.Id == LogRecorder.SameNameInProcess);
         Assert.Equal(LogLevel.Warning, level);
         Assert.Contains("'twice'", message, StringComparison.Ordinal);
-        // Both were closed by then.
+        // Both pools were closed by then.
         Assert.False(thirdLog.Has(LogRecorder.SameNameInProcess));
         await third.StopAsync(Cancelled);
     }

@@ -8,7 +8,7 @@ using Xunit;
 
 namespace AllocTools.Hosting.Tests;
 
-/// <summary>Multi-rails from the configuration.</summary>
+/// <summary>Tests multi-rails from the configuration.</summary>
 public sealed class MultiRailTests
 {
     private const string Rails = """ "Rails": [ { "Name": "first", "Pool": "default" }, { "Name": "second", "Pool": "other" } ] """;

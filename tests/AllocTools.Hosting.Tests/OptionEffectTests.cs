@@ -10,7 +10,9 @@ using Xunit;
 
 namespace AllocTools.Hosting.Tests;
 
-/// <summary>What the configuration says is what the pool does. DrainTimeout is in <see cref="ShutdownTests"/>.</summary>
+/// <summary>
+/// Tests that the pool does what the configuration says. DrainTimeout is tested in <see cref="ShutdownTests"/>.
+/// </summary>
 public sealed class OptionEffectTests
 {
     private static CancellationToken Cancelled => TestContext.Current.CancellationToken;
@@ -207,7 +209,7 @@ public sealed class OptionEffectTests
     {
         using IHost host = await StartAsync($"\"HugePages\": \"{pages}\"");
         using RmaBuffer buffer = Pool(host).Rent(4 << 20);
-        // The kernel's note of the advice.
+        // The kernel's flag for the advice.
         Assert.Equal(huge, Mapping.FlagsOf(buffer.Address).Contains(" hg", StringComparison.Ordinal));
     }
 
@@ -255,7 +257,7 @@ public sealed class OptionEffectTests
         builder.Services.AddSingleton(journal);
         builder.Services.AddRmaMemoryPool<RecordingProvider>(builder.Configuration.GetSection("Pool"));
         using IHost host = builder.Build();
-        // With BeforeStart this would wait for ever.
+        // With BeforeStart, this would wait forever.
         await host.StartAsync(Cancelled).WaitAsync(TestHost.Patience, Cancelled);
         Assert.Equal(0, Statistics(host).Registrations);
         mayRegister.Set();

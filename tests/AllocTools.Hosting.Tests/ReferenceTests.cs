@@ -4,7 +4,7 @@ using Xunit;
 
 namespace AllocTools.Hosting.Tests;
 
-/// <summary>What the documents and the schema say of the options is what the code says.</summary>
+/// <summary>Tests that the documents and the schema say the same about the options as the code.</summary>
 public sealed class ReferenceTests
 {
     [Fact]

@@ -9,7 +9,7 @@ using Xunit;
 
 namespace AllocTools.Hosting.Tests;
 
-/// <summary>What happens while the application runs and somebody edits its appsettings.json.</summary>
+/// <summary>Tests an application whose appsettings.json is edited while it runs.</summary>
 public sealed class ReloadTests : IAsyncLifetime
 {
     private const string OneBlock = "\"SizeClasses\": [ { \"BlockSize\": \"64 KiB\" } ], \"MaxSlabBytes\": \"64 KiB\", \"Provider\": { \"Locking\": \"None\" }";
@@ -91,7 +91,7 @@ public sealed class ReloadTests : IAsyncLifetime
         await _host!.StopAsync(Cancelled).WaitAsync(TestHost.Patience, Cancelled);
 
         Assert.Equal(["Pool 'default' waits for buffers that are still rented, up to 10 ms: 2, rented by ingest (1), an unknown owner (1; LeakDetection and RmaOwner.Begin name owners)."], _log.MessagesOf(LogRecorder.Draining));
-        // Only what was rented since is known by its owner.
+        // Only buffers that were rented since then have a known owner.
         Assert.Contains("rented by ingest", Assert.Single(_log.MessagesOf(LogRecorder.StillOut)), StringComparison.Ordinal);
         Assert.Throws<ObjectDisposedException>(leaked.Return);
     }
@@ -128,7 +128,7 @@ public sealed class ReloadTests : IAsyncLifetime
             + "Unknown option AllocTools:TrimIntervall. Did you mean TrimInterval?",
             await _log.Logged(LogRecorder.ReloadRejected));
         Assert.Equal(1L << 30, Pool.GetStatistics().LimitBytes);
-        // A monitor goes on, too.
+        // A monitor continues, too.
         var monitor = _host!.Services.GetRequiredService<IOptionsMonitor<RmaMemoryPoolOptions>>();
         Assert.Equal(1L << 30, monitor.CurrentValue.MaxRegisteredBytes);
 
@@ -330,7 +330,7 @@ public sealed class ReloadTests : IAsyncLifetime
             },
         });
         builder.Services.AddRmaMemoryPool<RecordingProvider>(builder.Configuration.GetSection("AllocTools"));
-        // It starts after the warm-up of the first one, with options that were bound before.
+        // The second pool starts after the warm-up of the first one, with options that were bound before.
         builder.Services.AddRmaMemoryPool<HostProvider>("second", builder.Configuration.GetSection("Second"));
         _host = builder.Build();
         Task start = _host.StartAsync(Cancelled);
@@ -375,7 +375,7 @@ public sealed class ReloadTests : IAsyncLifetime
     }
 
     /// <summary>Starts a pool whose options are changed in memory.</summary>
-    /// <returns>Changes one, and returns when the pool has seen it.</returns>
+    /// <returns>An action that changes an option, and returns when the pool has seen the change.</returns>
     private async Task<Action<string, string?>> StartInMemoryAsync(params (string Key, string Value)[] options)
     {
         HostApplicationBuilder builder = InMemory(options);

@@ -12,7 +12,7 @@ using Xunit;
 
 namespace AllocTools.Hosting.Tests;
 
-/// <summary>The schema that comes with the package takes what the start takes, and refuses what the start refuses.</summary>
+/// <summary>Tests that the schema of the package accepts what the start accepts, and refuses what the start refuses.</summary>
 public sealed partial class SchemaTests
 {
     private static CancellationToken Cancelled => TestContext.Current.CancellationToken;

@@ -10,7 +10,7 @@ using Xunit;
 
 namespace AllocTools.Hosting.Tests;
 
-/// <summary>Two pools on one opened provider.</summary>
+/// <summary>Tests two pools on one opened provider.</summary>
 public sealed class SharedProviderTests
 {
     private static CancellationToken Cancelled => TestContext.Current.CancellationToken;

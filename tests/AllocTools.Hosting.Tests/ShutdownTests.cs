@@ -9,7 +9,7 @@ using Xunit;
 
 namespace AllocTools.Hosting.Tests;
 
-/// <summary>How a host gives memory back. Time stands still in these tests unless they advance it.</summary>
+/// <summary>Tests how a host gives memory back. The time stands still in these tests unless they advance it.</summary>
 public sealed class ShutdownTests : IAsyncLifetime
 {
     private readonly FakeTimeProvider _time = new();
@@ -30,7 +30,7 @@ public sealed class ShutdownTests : IAsyncLifetime
         await _log.Logged(LogRecorder.Draining);
         Assert.False(stop.IsCompleted);
         Assert.Equal(0, _journal.Count("deregistered"));
-        // Would throw if the pool were closed by now.
+        // This would throw if the pool were closed by now.
         late.Return();
         await stop.WaitAsync(TestHost.Patience, Cancelled);
 
@@ -54,7 +54,7 @@ public sealed class ShutdownTests : IAsyncLifetime
 
         Assert.True(_log.Has(LogRecorder.ClosedWithBuffersOut));
         Assert.Contains(_log.Entries, e => e.Id == LogRecorder.Draining && e.Message.Contains("up to 7 minutes: 1, ", StringComparison.Ordinal));
-        // What is out stays registered, and the context open with it, until it comes back.
+        // A rented buffer stays registered, and keeps the context open, until it is returned.
         Assert.Equal(["provider opened", "registered", "provider disposed"], _journal.Events);
         Assert.Throws<ObjectDisposedException>(leaked.Return);
         Assert.Equal(["deregistered", "context closed"], _journal.Events.TakeLast(2));
@@ -252,7 +252,10 @@ public sealed class ShutdownTests : IAsyncLifetime
 
     public ValueTask InitializeAsync() => ValueTask.CompletedTask;
 
-    /// <summary>With patience: a test that failed may have left a drain that is endless in the time that stands still.</summary>
+    /// <summary>
+    /// Disposes with a time limit: a test that failed may have left a drain that never ends while the clock stands
+    /// still.
+    /// </summary>
     public async ValueTask DisposeAsync()
     {
         foreach (IHost host in _hosts)

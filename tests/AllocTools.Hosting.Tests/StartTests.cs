@@ -218,7 +218,7 @@ public sealed class StartTests
         Assert.Equal(["provider opened", "context closed", "provider disposed"], journal.Events);
     }
 
-    // As SIGTERM does while a service starts.
+    // SIGTERM does this while a service starts.
     [Fact]
     public async Task A_stop_during_the_start_is_no_failure()
     {

@@ -11,9 +11,9 @@ using Xunit;
 
 namespace AllocTools.Hosting.Tests;
 
-/// <summary>What the configuration says of UCX is what the provider does, on the real library.</summary>
+/// <summary>Tests that UCX's provider does what the configuration says, on the real library.</summary>
 [Collection(nameof(UcxOptionEffectTests))]
-[CollectionDefinition(nameof(UcxOptionEffectTests), DisableParallelization = true)] // the sockets of the process are looked at
+[CollectionDefinition(nameof(UcxOptionEffectTests), DisableParallelization = true)] // the test inspects the sockets of the process
 public sealed class UcxOptionEffectTests
 {
     private const int Opened = 60, SettingKept = 61, SettingTooLate = 62, DevicesMissing = 63;
@@ -42,14 +42,16 @@ public sealed class UcxOptionEffectTests
         Assert.Contains("ucx_info -d", error, StringComparison.Ordinal);
     }
 
-    /// <summary>UCX would go on with what needs no network device, and say so on standard error only.</summary>
+    /// <summary>
+    /// UCX itself would continue with transports that need no network device, and report that only on standard error.
+    /// </summary>
     [Fact]
     public async Task A_device_that_is_not_there_fails_the_start_whatever_else_may_be_used()
     {
         string error = (await Assert.ThrowsAsync<RmaPoolStartException>(() => StartAsync("\"Devices\": \"nosuch0\""))).Message;
         Assert.Contains("none of the network devices that it may use: Devices is 'nosuch0', and UCX can use ", error, StringComparison.Ordinal);
         Assert.Contains("lo", error[error.IndexOf("UCX can use", StringComparison.Ordinal)..], StringComparison.Ordinal);
-        // It is of no use there.
+        // These transports don't use the device.
         using IHost host = await StartAsync("\"Transports\": \"sysv\", \"Devices\": \"nosuch0\", \"ErrorHandling\": \"None\"");
         await host.StopAsync(Cancelled);
     }
@@ -64,7 +66,9 @@ public sealed class UcxOptionEffectTests
         await host.StopAsync(Cancelled);
     }
 
-    /// <summary>UCX keeps shared memory from connections that are to notice a peer that is gone, unless it is asked for by name.</summary>
+    /// <summary>
+    /// UCX does not use shared memory for connections that must detect a lost peer, unless it is requested by name.
+    /// </summary>
     [Theory]
     [EffectOf("Provider:ErrorHandling")]
     [InlineData("sysv", "Peer", "UCX_SYSV_ERROR_HANDLING", "n", true)]
@@ -98,7 +102,10 @@ public sealed class UcxOptionEffectTests
         await other.StopAsync(Cancelled);
     }
 
-    /// <summary>UCX makes sure by a few bytes that it sends; in the 20 s of the default there would be none of them.</summary>
+    /// <summary>
+    /// UCX checks connections by sending a few bytes; with the default interval of 20 s there would be none during the
+    /// test.
+    /// </summary>
     [Fact]
     [EffectOf("Provider:KeepaliveInterval")]
     public async Task Keepalive_interval()
@@ -123,13 +130,13 @@ public sealed class UcxOptionEffectTests
         string error = (await Assert.ThrowsAsync<RmaPoolStartException>(() => StartAsync("\"LibraryPath\": \"/no/such/libucp.so\""))).Message;
         Assert.Contains("LibraryPath is '/no/such/libucp.so', which does not exist", error, StringComparison.Ordinal);
         Assert.Contains("apt-get install libucx0", error, StringComparison.Ordinal);
-        // A value that UCX can't read, for all that read it after this; so it is one that nothing else uses.
+        // The value affects all later readers in the process, so it belongs to a setting that nothing else uses.
         using IHost host = await StartAsync(Tcp + ", \"LibraryPath\": \"libucp.so.0\", \"Settings\": { \"UCX_ADDRESS_VERSION\": \"v1\" }");
         Assert.Equal("v1", Interop.NativeEnvironment.Get("UCX_ADDRESS_VERSION"));
         await host.StopAsync(Cancelled);
     }
 
-    /// <summary>The first pool of the process has loaded UCX, and UCX reads some settings no more.</summary>
+    /// <summary>The first pool of the process has loaded UCX, which then no longer reads some settings.</summary>
     [Fact]
     public async Task What_a_setting_comes_too_late_for_is_logged()
     {
@@ -166,12 +173,15 @@ public sealed class UcxOptionEffectTests
             error.Failures.Order(StringComparer.Ordinal));
     }
 
-    /// <summary>The sockets of this process: each with the number of its descriptor.</summary>
+    /// <summary>Returns the sockets of this process, each with the number of its descriptor.</summary>
     private static IEnumerable<(int Descriptor, string Name)> Sockets() => Directory.GetFiles("/proc/self/fd")
         .Select(static f => (int.Parse(Path.GetFileName(f), System.Globalization.CultureInfo.InvariantCulture), File.ResolveLinkTarget(f, returnFinalTarget: false)?.Name ?? ""))
         .Where(static f => f.Item2.StartsWith("socket:", StringComparison.Ordinal));
 
-    /// <summary>What the TCP connections of this process have sent, but for others (tcp(7), TCP_INFO: tcpi_bytes_acked).</summary>
+    /// <summary>
+    /// Returns the bytes that the TCP connections of this process have sent, except for some of them (tcp(7), TCP_INFO:
+    /// tcpi_bytes_acked).
+    /// </summary>
     private static long BytesSent(HashSet<string> others)
     {
         const int TcpLevel = 6, TcpInfo = 11, BytesAcked = 120, Established = 1;
@@ -190,7 +200,7 @@ public sealed class UcxOptionEffectTests
             }
             catch (SocketException)
             {
-                // It is closed meanwhile, or is no socket of the network.
+                // The descriptor has been closed meanwhile, or is not a network socket.
             }
         }
         return sent;

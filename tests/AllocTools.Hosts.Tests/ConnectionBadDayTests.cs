@@ -4,7 +4,7 @@ using AllocTools.Testing;
 
 namespace AllocTools.Hosts.Tests;
 
-/// <summary>Two hosts that are connected to a third one, one of which has a bad day.</summary>
+/// <summary>Tests two hosts that are connected to a third one, when one of them has a bad day.</summary>
 public sealed class ConnectionBadDayTests
 {
     public static TheoryData<string> Fabrics => [.. Service.Fabrics];
@@ -22,7 +22,8 @@ public sealed class ConnectionBadDayTests
     }
 
     /// <param name="fabric">The fabric.</param>
-    /// <param name="isBusy">Whether the host is sent bytes when it stops. UCX 1.13 ends a process itself that has been stopped until it was given up, and then finds a write in its socket.</param>
+    /// <param name="isBusy">Whether the host is sent bytes when it stops. UCX 1.13 itself ends a process that has been
+    /// stopped until it was given up, and then finds a write in its socket.</param>
     [Theory]
     [InlineData(Service.Libfabric, true)]
     [InlineData(Service.Libfabric, false)]
@@ -58,7 +59,7 @@ public sealed class ConnectionBadDayTests
     public async Task ACutThatIsShorterThanPeerTimeoutEndsNothing(string fabric)
     {
         await using Bed bed = await Bed.StartAsync(fabric);
-        // TCP tries again after pauses that double from 0.2 s, so it goes on a second later at the latest.
+        // TCP retries after pauses that double from 0.2 s, so it continues after a second at most.
         await bed.Network[2].CutAsync();
         await bed.Second.TellAsync("take 30000000");
         Task<string> taking = bed.Second.AnswerAsync();
@@ -68,7 +69,7 @@ public sealed class ConnectionBadDayTests
         await bed.EndAsync(bed.Server, bed.First, bed.Second);
     }
 
-    /// <summary>A side's connection ends with an error, of which both directions know, within PeerTimeout.</summary>
+    /// <summary>Asserts that a side's connection ends with an error in both directions, within PeerTimeout.</summary>
     private static async Task EndsAsync(PeerProcess side, string question, string error)
     {
         var clock = Stopwatch.StartNew();
@@ -80,10 +81,10 @@ public sealed class ConnectionBadDayTests
         TestContext.Current.SendDiagnosticMessage(string.Create(CultureInfo.InvariantCulture, $"{clock.Elapsed.TotalSeconds:0.0} s: {end}"));
     }
 
-    /// <summary>A host whose process sends without end, or sends back what it gets, and two that take it.</summary>
+    /// <summary>A host whose process sends without end, or sends back what it receives, and two hosts that receive.</summary>
     internal sealed class Bed : IAsyncDisposable
     {
-        /// <summary>That of the test's peers.</summary>
+        /// <summary>The PeerTimeout of the test's peers.</summary>
         public static readonly TimeSpan PeerTimeout = TestTime.Seconds(3);
 
         private readonly string _fabric;
@@ -114,7 +115,7 @@ public sealed class ConnectionBadDayTests
             return bed;
         }
 
-        /// <summary>Much comes through a client's connection.</summary>
+        /// <summary>Asserts that much data arrives through a client's connection.</summary>
         public async Task ReachesAsync(PeerProcess client)
         {
             if (_what == "echo")
@@ -126,8 +127,9 @@ public sealed class ConnectionBadDayTests
         public Task<string> ConnectAsync(PeerProcess client) => client.AskAsync($"connect {_port} {Network[0].Address}");
 
         /// <summary>
-        /// Connects, and takes what comes. Where a write to the old connection still comes out of the network, libfabric's tcp drops the
-        /// native connection with it, and what has been connected over that meanwhile fails; that is connected once more.
+        /// Connects, and receives data. If a write to the old connection still arrives from the network, libfabric's
+        /// tcp drops the native connection with it, and a connection that was meanwhile opened over it fails. In that
+        /// case it connects once more.
         /// </summary>
         public async Task ConnectsAgainAsync(PeerProcess client)
         {
@@ -144,7 +146,7 @@ public sealed class ConnectionBadDayTests
             }
         }
 
-        /// <summary>Waits until a process has so many connections, and nothing in quarantine.</summary>
+        /// <summary>Waits until a process has a number of connections, and nothing in quarantine.</summary>
         public static async Task BecomesAsync(PeerProcess process, string connections)
         {
             using var limit = new CancellationTokenSource(TestTime.Seconds(30));
@@ -156,7 +158,7 @@ public sealed class ConnectionBadDayTests
             }
         }
 
-        /// <summary>All close their connections and endpoints, and nothing is left.</summary>
+        /// <summary>Closes all connections and endpoints, and asserts that nothing is left.</summary>
         public async Task EndAsync(params PeerProcess[] processes)
         {
             foreach (PeerProcess process in processes.Reverse())

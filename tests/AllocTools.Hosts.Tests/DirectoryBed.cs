@@ -3,10 +3,10 @@ using AllocTools.Testing;
 
 namespace AllocTools.Hosts.Tests;
 
-/// <summary>A host that keeps a directory, one whose process publishes memory there, and one whose process looks for it.</summary>
+/// <summary>A host that keeps a directory, one whose process publishes memory there, and one whose process looks it up.</summary>
 internal sealed class DirectoryBed : IAsyncDisposable
 {
-    /// <summary>How long an entry is there without a renewal.</summary>
+    /// <summary>How long an entry exists without being renewed.</summary>
     public static readonly TimeSpan Lease = TestTime.Seconds(6);
 
     private readonly string _fabric;
@@ -27,7 +27,7 @@ internal sealed class DirectoryBed : IAsyncDisposable
 
     public PeerProcess Client { get; }
 
-    /// <summary>What has the owner listen and publish.</summary>
+    /// <summary>Gets the command that makes the owner listen and publish.</summary>
     public string Publish => $"publish blocks {Network[1].Address} 5005";
 
     private static string LeaseInSeconds => Lease.TotalSeconds.ToString(CultureInfo.InvariantCulture);
@@ -45,7 +45,7 @@ internal sealed class DirectoryBed : IAsyncDisposable
     public PeerProcess StartSide(int host, string[] prefix) =>
         new([.. Network[host].Inside, .. prefix], ["directory", _fabric.Replace("NODE", Network[host].Address, StringComparison.Ordinal), Network[0].Address, LeaseInSeconds]);
 
-    /// <summary>Waits until the client's question is answered in this way.</summary>
+    /// <summary>Waits until the answer to the client's question begins with a text.</summary>
     public async Task BecomesAsync(string start)
     {
         using var limit = new CancellationTokenSource(TestTime.Seconds(30));

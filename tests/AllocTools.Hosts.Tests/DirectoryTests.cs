@@ -2,7 +2,7 @@ using AllocTools.Testing;
 
 namespace AllocTools.Hosts.Tests;
 
-/// <summary>A directory over HTTP on one host, what a second one publishes there, and a third one that uses it.</summary>
+/// <summary>Tests a directory over HTTP on one host, where a second host publishes, and which a third one uses.</summary>
 public sealed class DirectoryTests
 {
     public static TheoryData<string> Fabrics => [.. Service.Fabrics];
@@ -34,11 +34,11 @@ public sealed class DirectoryTests
         await bed.Owner.KillAsync();
         bed.Owner = bed.StartSide(1, []);
         Assert.Equal("ready", await bed.Owner.AnswerAsync());
-        // The same address and port, and the same name.
+        // The address, the port and the name are the same.
         Assert.Equal("ok", await bed.Owner.AskAsync(bed.Publish));
         Assert.StartsWith("error RmaDirectoryException: ", await bed.Client.AskAsync("write blocks"), StringComparison.Ordinal);
         Assert.Equal("untouched", await bed.Owner.AskAsync("memory"));
-        // The newest entry is the new one's.
+        // The newest entry belongs to the new process.
         Assert.Equal("ok", await bed.Client.AskAsync("keep blocks"));
         Assert.Equal("written to blocks", await bed.Client.AskAsync("write blocks"));
         Assert.Equal("written", await bed.Owner.AskAsync("memory"));
@@ -53,7 +53,7 @@ public sealed class DirectoryTests
         Assert.Equal("ok", await bed.Client.AskAsync("keep blocks"));
         await bed.Keeper.KillAsync();
         Assert.StartsWith("error RmaDirectoryException: ", await bed.Client.AskAsync("resolve blocks"), StringComparison.Ordinal);
-        // What is known already is used without it.
+        // Entries that are already known are used without the directory.
         Assert.Equal("written to blocks", await bed.Client.AskAsync("write blocks"));
         bed.Keeper = bed.StartKeeper([]);
         Assert.Equal("ready", await bed.Keeper.AnswerAsync());
@@ -61,7 +61,7 @@ public sealed class DirectoryTests
         await AssertIsCleanAsync(bed);
     }
 
-    /// <summary>The owner's own memory is rented as long as it runs.</summary>
+    /// <summary>Asserts that nothing is left; the owner's own memory is rented as long as it runs.</summary>
     private static async Task AssertIsCleanAsync(DirectoryBed bed)
     {
         using var limit = new CancellationTokenSource(TestTime.Seconds(30));

@@ -11,7 +11,7 @@ public sealed class LibfabricEndpointBadDayTests() : EndpointBadDayTests(Service
 /// <inheritdoc/>
 public sealed class UcxEndpointBadDayTests() : EndpointBadDayTests(Service.Ucx);
 
-/// <summary>What becomes of the operations between hosts when one of them has a bad day, and of those between the others.</summary>
+/// <summary>Tests the operations between hosts when one of them has a bad day, and those between the others.</summary>
 public abstract partial class EndpointBadDayTests(string fabric)
 {
     [Fact]
@@ -49,7 +49,7 @@ public abstract partial class EndpointBadDayTests(string fabric)
         await AssertEndsAsync(services[2], services[0]);
         await AssertEndsAsync(services[2], services[1]);
         await Services.AssertGoesOnAsync(services[0], services[1]);
-        // TCP's pauses double: once the host is back, an old connection is not tried again for longer than an operation may take.
+        // TCP's pauses double: once the host is back, an old connection is not retried for longer than an operation may take.
         await Task.Delay(Service.OperationTimeout * 3 / 4, TestContext.Current.CancellationToken);
         await network[2].RestoreAsync();
         await AssertIsReachedAgainAsync(services);
@@ -61,7 +61,7 @@ public abstract partial class EndpointBadDayTests(string fabric)
         await using HostNetwork network = await HostNetwork.StartAsync();
         await using Services services = await Services.StartBusyAsync(network, fabric);
         await network[2].CutAsync();
-        // That nothing gets through is seen by the rounds, which stand still.
+        // The rounds stand still, which shows that nothing gets through.
         await services[0].StandsStillAsync(services[2]);
         await network[2].RestoreAsync();
         foreach (Service service in services.All)
@@ -72,12 +72,14 @@ public abstract partial class EndpointBadDayTests(string fabric)
         await services.CloseAsync();
     }
 
-    /// <summary>The new process has the address, the port and the number of places of the dead one, but is another one.</summary>
+    /// <summary>
+    /// The new process has the address, the port and the number of places of the dead one, but is a different process.
+    /// </summary>
     [Fact]
     public async Task WhatWasForADeadProcessNeverReachesTheOneThatTookItsAddress()
     {
         await using HostNetwork network = await HostNetwork.StartAsync(hosts: 2);
-        // So few ports that the new process gets the same ones.
+        // There are so few ports that the new process gets the same ones.
         await network[1].SetPortsAsync(40_000, 40_003);
         string[] port = fabric.StartsWith("tcp", StringComparison.Ordinal) ? ["service=41000"] : [];
         await using var writer = new Service(network[0], fabric, 0);
@@ -88,7 +90,7 @@ public abstract partial class EndpointBadDayTests(string fabric)
         await using var next = new Service(network[1], fabric, 1, port);
         Assert.Equal("untouched", await next.AskAsync("place 0"));
         await AssertEndsAsync(writer, dead);
-        // The old region, once more.
+        // This uses the old region once more.
         Assert.Equal("ok", await writer.AskAsync("start 1"));
         Assert.StartsWith("Rma", Error().Match(await writer.AskAsync("end 1")).Groups["error"].Value, StringComparison.Ordinal);
         Assert.Equal("untouched", await next.AskAsync("place 0"));
@@ -101,7 +103,8 @@ public abstract partial class EndpointBadDayTests(string fabric)
         Assert.Equal(Service.NothingLeft, await next.AskAsync("close"));
     }
 
-    /// <param name="isSilent">The packets vanish on the way back, and the sender has no sign of it; or the sender's own system refuses to send.</param>
+    /// <param name="isSilent">Whether the packets vanish on the way back, so that the sender has no sign of it;
+    /// otherwise the sender's own system refuses to send.</param>
     [Theory]
     [InlineData(true)]
     [InlineData(false)]
@@ -122,7 +125,8 @@ public abstract partial class EndpointBadDayTests(string fabric)
         int atFirst = await sender.RoundsAsync(healthy);
         await sender.StartTrafficAsync(behind);
         await AssertEndsAsync(sender, behind);
-        // An endpoint that it has not met before can't be reached either: there is no connection yet. The sender's own system may say so at once.
+        // An endpoint that it has not met before can't be reached either: there is no connection yet. The sender's own
+        // system may report that at once.
         string met = await sender.AskAsync($"meet stranger 3 {stranger} {memory}");
         if (met == "ok")
         {
@@ -131,7 +135,8 @@ public abstract partial class EndpointBadDayTests(string fabric)
         }
         Assert.True(met == "ok" || (!isSilent && met.Contains("EHOSTUNREACH", StringComparison.Ordinal)), met);
         atFirst = await sender.RoundsAsync(healthy) - atFirst;
-        // A round takes about a millisecond. If calls waited for the other peer, which takes seconds to be given up, there would be one or two.
+        // A round takes about a millisecond. If calls waited for the other peer, which is given up only after seconds,
+        // there would be one or two.
         Assert.True(meanwhile >= 10, $"{meanwhile} rounds in a second beside a peer that had vanished, {before} before");
         Assert.True(atFirst > 0, "No round was done while a peer could not be reached.");
         await sender.ReachesAsync(healthy, rounds: 5);
@@ -178,7 +183,9 @@ public abstract partial class EndpointBadDayTests(string fabric)
         await services.CloseAsync();
     }
 
-    /// <summary>The traffic ends by an error of the library's, within the time-out of the operation that failed.</summary>
+    /// <summary>
+    /// Asserts that the traffic ends with an error of the library, within the timeout of the operation that failed.
+    /// </summary>
     internal static Task AssertEndsAsync(Service service, Service other) => AssertEndsAsync(service, $"{other.Number}");
 
     private static async Task AssertEndsAsync(Service service, string traffic)
@@ -186,7 +193,7 @@ public abstract partial class EndpointBadDayTests(string fabric)
         string end = await service.AskAsync($"end {traffic}");
         Match match = Error().Match(end);
         Assert.True(match.Success, end);
-        // A batch and a read may each take as long as one operation may.
+        // A batch and a read may each take as long as an operation may.
         Assert.InRange(double.Parse(match.Groups["seconds"].Value, CultureInfo.InvariantCulture), 0, (3 * Service.OperationTimeout + TestTime.Seconds(5)).TotalSeconds);
         TestContext.Current.SendDiagnosticMessage($"{service.Number} to {traffic}: {end}");
     }
@@ -206,7 +213,10 @@ public abstract partial class EndpointBadDayTests(string fabric)
         await services.CloseAsync();
     }
 
-    /// <summary>As long as the transport keeps an old connection, TCP tries that again only after a pause about as long as it has tried in vain. Until then operations end by their time-out.</summary>
+    /// <summary>
+    /// Waits until a service is reached again. As long as the transport keeps an old connection, TCP retries it only
+    /// after a pause about as long as it has tried in vain. Until then, operations time out.
+    /// </summary>
     private static async Task AssertIsReachedAgainAsync(Service service, Service other)
     {
         var clock = Stopwatch.StartNew();

@@ -2,7 +2,7 @@ using AllocTools.Testing;
 
 namespace AllocTools.Hosts.Tests;
 
-/// <summary>Pools and endpoints of three hosts.</summary>
+/// <summary>Tests pools and endpoints of three hosts.</summary>
 public sealed class EndpointTests
 {
     public static TheoryData<string> Fabrics => [.. Service.Fabrics];

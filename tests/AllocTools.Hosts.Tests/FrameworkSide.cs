@@ -6,7 +6,7 @@ namespace AllocTools.Hosts.Tests;
 /// <summary>A process of the framework tests on a host: a server or a client of gRPC, a silo or a client of Orleans.</summary>
 internal static class FrameworkSide
 {
-    /// <summary>Starts one, and waits until it is ready.</summary>
+    /// <summary>Starts a process, and waits until it is ready.</summary>
     public static async Task<PeerProcess> StartAsync(NetworkHost host, string fabric, string what, params string[] addresses)
     {
         string folder = PeerProcess.BuiltFolder.Replace("AllocTools.TestPeer", "AllocTools.Frameworks.Tests", StringComparison.Ordinal);
@@ -15,7 +15,7 @@ internal static class FrameworkSide
         return process;
     }
 
-    /// <summary>It ends with its input, and has no connection then, and nothing that is rented or in quarantine.</summary>
+    /// <summary>Asserts that it ends with its input, and then has no connection, and nothing rented or in quarantine.</summary>
     public static async Task AssertEndsCleanAsync(PeerProcess process)
     {
         process.CloseInput();

@@ -4,10 +4,10 @@ using AllocTools.Testing;
 
 namespace AllocTools.Hosts.Tests;
 
-/// <summary>gRPC streams over connections between hosts, on a bad day.</summary>
+/// <summary>Tests gRPC streams over connections between hosts, on a bad day.</summary>
 public sealed class GrpcTests
 {
-    /// <summary>That of the connections. What is outstanding may take a second more.</summary>
+    /// <summary>The PeerTimeout of the connections. Outstanding calls may take a second longer.</summary>
     private static readonly TimeSpan PeerTimeout = TestTime.Seconds(3);
 
     [Theory]
@@ -48,7 +48,7 @@ public sealed class GrpcTests
 
         await using PeerProcess next = await StartServerAsync();
         await StreamsAgainAsync(second, next);
-        // Nothing is left at a server of a client that is cut off meanwhile, either.
+        // If a client is cut off meanwhile, nothing is left at the server, either.
         Assert.Equal("ok", await second.AskAsync("start 1000000"));
         await ReadsOnAsync(second);
         await network[2].CutAsync();
@@ -74,7 +74,10 @@ public sealed class GrpcTests
         async Task<int> ReadAsync() => int.Parse(await client.AskAsync("read"), CultureInfo.InvariantCulture);
     }
 
-    /// <summary>A new stream is whole. Until the transport has let go of what it had for the old one, a new one may fail as well.</summary>
+    /// <summary>
+    /// Waits until a new stream succeeds. Until the transport has let go of the old one's operations, a new one may
+    /// fail as well.
+    /// </summary>
     private static async Task StreamsAgainAsync(PeerProcess client, PeerProcess server)
     {
         var clock = Stopwatch.StartNew();
@@ -92,7 +95,7 @@ public sealed class GrpcTests
             Assert.True(clock.Elapsed < TestTime.Seconds(60), "The server's side of the stream has not ended.");
     }
 
-    /// <summary>A side of a stream ends with an error, within the time-outs.</summary>
+    /// <summary>Asserts that a side of a stream ends with an error, within the timeouts.</summary>
     private static async Task EndsAsync(PeerProcess side, string question, string error)
     {
         var clock = Stopwatch.StartNew();

@@ -3,7 +3,7 @@ using AllocTools.Testing;
 
 namespace AllocTools.Hosts.Tests;
 
-/// <summary>The hosts themselves: what the other tests rely on.</summary>
+/// <summary>Tests the hosts themselves, on which the other tests rely.</summary>
 public sealed class HostNetworkTests
 {
     private static CancellationToken Token => TestContext.Current.CancellationToken;
@@ -16,7 +16,7 @@ public sealed class HostNetworkTests
         await network[1].CutAsync();
         Assert.False(await network[0].ReachesAsync(network[1].Address, TimeSpan.FromSeconds(1)));
         await Task.WhenAll(IsReachedAsync(0, 2), IsReachedAsync(0, 1, link: 1));
-        // Its card has not noticed.
+        // The host's card has not noticed.
         await network[1].RunAsync("sh", "-c", "ip link show dev eth0 | grep -q 'state UP'");
         await network[1].RestoreAsync();
         await IsReachedAsync(0, 1);
@@ -33,9 +33,9 @@ public sealed class HostNetworkTests
         {
             Assert.Equal(network[0].Address, other[0].Address);
             Assert.False(await other[0].ReachesAsync(network[1].Address, TimeSpan.FromSeconds(1)));
-            // One that is stopped does not see the end of its input.
+            // A stopped process does not see the end of its input.
             using Process stopped = network[1].Start("sh", "-c", "kill -STOP $$");
-            // It has the mark once it has become the program.
+            // A process has the mark once it has become the program.
             Assert.True(SpinWait.SpinUntil(() => network.Processes.Count() == 4, TestTime.Seconds(20)));
             processes = [.. network.Processes];
         }
@@ -51,7 +51,7 @@ public sealed class HostNetworkTests
         using var leftover = Process.Start(new ProcessStartInfo("env", [$"ALLOCTOOLS_TEST_HOSTS={Environment.ProcessId}:1:1", "sleep", "600"]))!;
         try
         {
-            // It has the mark once it has become the program; and the next network of another test may end it, too.
+            // The process has the mark once it has become the program. The next network of another test may end it, too.
             using var limit = new CancellationTokenSource(TestTime.Seconds(20));
             while (!leftover.HasExited)
             {

@@ -3,15 +3,15 @@ using AllocTools.Testing;
 
 namespace AllocTools.Hosts.Tests;
 
-/// <summary>Two hosts with two links between them.</summary>
+/// <summary>Tests two hosts with two links between them.</summary>
 public sealed class MultiRailTests
 {
-    // The links are the bottleneck by far: 40 Mb/s is 5 MB/s, and the processors are idle.
-    // ALLOCTOOLS_RAIL_RATE, such as 500mbit, is for a quiet machine, which must then be able to do it.
+    // The links are by far the bottleneck: 40 Mb/s is 5 MB/s, and the processors are idle.
+    // ALLOCTOOLS_RAIL_RATE, such as 500mbit, is for a quiet machine, which must then be able to reach that rate.
     private static readonly string? s_otherRate = Environment.GetEnvironmentVariable("ALLOCTOOLS_RAIL_RATE");
     private static readonly string s_rate = s_otherRate ?? "40mbit";
     private static readonly int s_length = s_otherRate is null ? 16 << 20 : 64 << 20;
-    // The best round counts, because others who use the processors can only make one longer.
+    // The best round counts, because other users of the processors can only make a round longer.
     private const int MostRounds = 10;
     private static readonly int s_rounds = s_otherRate is null ? 2 : MostRounds;
 
@@ -36,14 +36,14 @@ public sealed class MultiRailTests
         await MeetAsync(writer, owner);
         await writer.AskAsync("fill 1");
         await writer.TellAsync("write");
-        // 16 MiB take 1.6 s over both.
+        // 16 MiB take 1.6 s over both links.
         await UntilAsync(async () => long.Parse((await owner.AskAsync("arrived")), CultureInfo.InvariantCulture) > s_length / 4);
         await network[1].CutAsync(link: 1);
         double first = Milliseconds(await writer.AnswerAsync());
         Assert.Equal("0", await owner.AskAsync("wrong 1"));
         Assert.Equal("rail1 Down", await writer.AskAsync("changes"));
         Assert.NotEqual("0", await writer.AskAsync("repeated"));
-        // Newer bytes to the same place, over one link, and the old ones never come.
+        // Newer bytes are written to the same place, over one link, and the old ones must never arrive.
         for (int round = 2; round < 5; round++)
         {
             await writer.AskAsync($"fill {round}");
@@ -78,14 +78,14 @@ public sealed class MultiRailTests
         Assert.StartsWith("rail0 Down", await reader.AskAsync("changes"), StringComparison.Ordinal);
     }
 
-    /// <summary>The milliseconds of the best round. There are more than usual where none was short enough.</summary>
+    /// <summary>Returns the milliseconds of the best round. There are more rounds than usual if none was short enough.</summary>
     private static async Task<double> MeasureAsync(HostNetwork network, int rails, double enough)
     {
         await using PeerProcess owner = Start(network[0], rails);
         await using PeerProcess writer = Start(network[1], rails);
         await MeetAsync(writer, owner);
         await writer.AskAsync("fill 3");
-        // The first one makes the connections, and fills the token buckets' debts.
+        // The first write establishes the connections, and pays the debts of the token buckets.
         Milliseconds(await writer.AskAsync("write"));
         double best = double.MaxValue;
         for (int round = 0; round < s_rounds || (round < MostRounds && best > enough); round++)
@@ -94,7 +94,7 @@ public sealed class MultiRailTests
         return best;
     }
 
-    /// <summary>At 500 Mb/s a burst lasts for 4 ms, and a full queue for 34.</summary>
+    /// <summary>Limits the links. At 500 Mb/s, a burst lasts for 4 ms, and a full queue for 34 ms.</summary>
     private static async Task LimitAsync(HostNetwork network)
     {
         (int queue, int burst) = s_otherRate is null ? (256 << 10, 64 << 10) : (2 << 20, 256 << 10);

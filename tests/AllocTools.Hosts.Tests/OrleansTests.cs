@@ -4,7 +4,7 @@ using AllocTools.Testing;
 
 namespace AllocTools.Hosts.Tests;
 
-/// <summary>An Orleans cluster over connections between hosts, on a bad day.</summary>
+/// <summary>Tests an Orleans cluster over connections between hosts, on a bad day.</summary>
 public sealed class OrleansTests
 {
     public static TheoryData<string> Fabrics => [.. Service.Fabrics];
@@ -30,11 +30,11 @@ public sealed class OrleansTests
         await BecomesAsync(client, "dead", $"dead {addresses[1]},{addresses[2]}");
         await BecomesAsync(client, "ask 60", $"{addresses[0]} inside 0");
 
-        // The silo learns that the others have given it up, and ends itself. A new one takes its place.
+        // The silo learns that the others have given it up, and ends. A new one takes its place.
         await network[1].RestoreAsync();
         Assert.NotEqual(0, (await cutOff.EndAsync()).ExitCode);
         await using PeerProcess next = await StartSiloAsync(1);
-        // Grains that are somewhere stay there, so those are asked that have not been asked before as well.
+        // Active grains stay where they are, so grains that have not been called before are called as well.
         await BecomesAsync(client, "ask 120", $"{addresses[0]},{addresses[1]} across 0");
         await FrameworkSide.AssertEndsCleanAsync(client);
         await FrameworkSide.AssertEndsCleanAsync(next);
@@ -43,7 +43,7 @@ public sealed class OrleansTests
         Task<PeerProcess> StartSiloAsync(int host) => FrameworkSide.StartAsync(network[host], fabric, "silo-on-host", addresses[0], addresses[host]);
     }
 
-    /// <summary>Waits until a question is answered in this way.</summary>
+    /// <summary>Waits until a question gets the expected answer.</summary>
     private static async Task BecomesAsync(PeerProcess process, string question, string expected)
     {
         var clock = Stopwatch.StartNew();

@@ -4,7 +4,7 @@ using AllocTools.Testing;
 
 namespace AllocTools.Hosts.Tests;
 
-/// <summary>Packets that are dropped and delayed on their way.</summary>
+/// <summary>Tests packets that are dropped and delayed on their way.</summary>
 public sealed class PacketLossTests
 {
     public static TheoryData<string> Fabrics => [.. Service.Fabrics];
@@ -20,7 +20,7 @@ public sealed class PacketLossTests
         Assert.Equal("ok", await relay.AskAsync("delay 150"));
         var clock = Stopwatch.StartNew();
         Assert.True(await network[0].ReachesAsync(network[1].Address, TestTime.Seconds(20)));
-        // There and back.
+        // The delay applies in both directions.
         Assert.True(clock.Elapsed >= TimeSpan.FromMilliseconds(300), $"It took {clock.Elapsed}.");
         Assert.Equal("ok", await relay.AskAsync("delay 0"));
         Assert.Equal("ok", await relay.AskAsync("drop 100"));
@@ -40,7 +40,8 @@ public sealed class PacketLossTests
         await using Services services = await Services.StartBusyAsync(network, fabric);
         await relay.AskAsync("delay 3");
         await relay.AskAsync("drop 3");
-        // The time that a lost packet costs is TCP's; what matters is that there were some, and that all that came was right.
+        // The time that a lost packet costs depends on TCP; what matters is that some were lost, and that everything
+        // that arrived was right.
         using var limit = new CancellationTokenSource(TestTime.Seconds(60));
         while ((await CountsAsync(relay)).Dropped < 20)
             await Task.Delay(50, limit.Token);

@@ -1,2 +1,2 @@
-// Much of what these tests do is to wait for time-outs, and each has hosts of its own.
+// These tests mostly wait for timeouts, and each has its own hosts.
 [assembly: Xunit.v3.Parallelization(MaxThreads = 3)]

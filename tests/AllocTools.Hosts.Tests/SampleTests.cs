@@ -8,7 +8,9 @@ namespace AllocTools.Hosts.Tests;
 /// <inheritdoc/>
 public sealed class LibfabricSampleTests() : SampleTests("tcp;ofi_rxm")
 {
-    /// <summary>UCX 1.13 ends a receiver itself that has been stopped for longer than it takes the other side to give it up.</summary>
+    /// <summary>
+    /// UCX 1.13 itself ends a receiver that has been stopped for longer than it takes the other side to give it up.
+    /// </summary>
     [Fact]
     public Task WhatHasComeIsNotSentAgainAfterAReceiverHasHung() => WhatHasComeIsNotSentAgainAfterABadDay(End.ReceiverHangs);
 }
@@ -16,14 +18,14 @@ public sealed class LibfabricSampleTests() : SampleTests("tcp;ofi_rxm")
 /// <inheritdoc/>
 public sealed class UcxSampleTests() : SampleTests("ucx");
 
-/// <summary>The sample moves a file from host to host, on a bad day.</summary>
+/// <summary>Tests the sample, which moves a file from host to host, on a bad day.</summary>
 public abstract partial class SampleTests(string provider) : IDisposable
 {
     private const int Length = 100 << 20;
     private readonly TemporaryFolder _source = new();
     private readonly TemporaryFolder _target = new();
 
-    /// <summary>How the first transfer ends.</summary>
+    /// <summary>The way in which the first transfer ends.</summary>
     public enum End
     {
         SenderIsKilled,
@@ -47,7 +49,7 @@ public abstract partial class SampleTests(string provider) : IDisposable
     {
         string file = _source.Write("data.bin", Length);
         await using HostNetwork network = await HostNetwork.StartAsync();
-        // It takes some seconds.
+        // The transfer takes some seconds.
         await network[0].LimitAsync("160mbit");
         (SampleProcess receiver, SampleProcess sender) = await StartAsync();
         await using (receiver)
@@ -110,7 +112,7 @@ public abstract partial class SampleTests(string provider) : IDisposable
         ];
     }
 
-    /// <summary>It ends with one line that says why.</summary>
+    /// <summary>Asserts that it ends with one line that gives the reason.</summary>
     private static async Task AssertFailsAsync(SampleProcess sample)
     {
         SampleResult result = await sample.EndAsync();

@@ -24,7 +24,7 @@ internal sealed class Services : IAsyncDisposable
         return services;
     }
 
-    /// <summary>Each of them moves bytes to and from each other one.</summary>
+    /// <summary>Starts the services, each of which moves bytes to and from every other one.</summary>
     public static async Task<Services> StartBusyAsync(HostNetwork network, string fabric)
     {
         Services services = await StartAsync(network, fabric);
@@ -49,7 +49,7 @@ internal sealed class Services : IAsyncDisposable
 
     public IEnumerable<Service> OthersOf(Service service) => _all.Where(s => s != service);
 
-    /// <summary>All that are there close their endpoints, after which nothing is rented or in quarantine.</summary>
+    /// <summary>Closes the endpoints of all remaining services, after which nothing is rented or in quarantine.</summary>
     public async Task CloseAsync(params Service[] ended)
     {
         foreach (Service service in _all.Except(ended))

@@ -3,10 +3,10 @@ using AllocTools.Testing;
 
 namespace AllocTools.Hosts.Tests;
 
-/// <summary>Wall clocks that are set: nothing that waits, and no lease, is measured by them.</summary>
+/// <summary>Tests wall clocks that are set: neither waits nor leases are measured by them.</summary>
 public sealed class WallClockTests
 {
-    /// <summary>By how many days the clock is then apart from the system's.</summary>
+    /// <summary>The successive differences from the system's clock, in days.</summary>
     private static readonly int[] Jumps = [400, -400, 0];
 
     public static TheoryData<string> Fabrics => [.. Service.Fabrics];
@@ -23,7 +23,7 @@ public sealed class WallClockTests
         foreach (int days in Jumps)
         {
             clock.Jump(days);
-            // It has jumped for the process.
+            // The clock has jumped for the process.
             DateTime now = DateTime.Parse(await service.AskAsync("clock"), CultureInfo.InvariantCulture, DateTimeStyles.RoundtripKind);
             Assert.Equal(days, (now - DateTime.UtcNow).TotalDays, tolerance: 0.1);
             await service.ReachesAsync(other, rounds: 5);
@@ -50,7 +50,7 @@ public sealed class WallClockTests
         foreach (int days in Jumps)
         {
             clock.Jump(days);
-            // Longer than PeerTimeout, with heartbeats alone.
+            // Wait longer than PeerTimeout, with heartbeats alone.
             await Task.Delay(TestTime.Seconds(4), TestContext.Current.CancellationToken);
             Assert.Equal("same", await client.AskAsync("echo 100000"));
         }
@@ -61,7 +61,7 @@ public sealed class WallClockTests
         }
     }
 
-    /// <summary>Leases are measured by whoever keeps the directory, and renewed by whoever has published.</summary>
+    /// <summary>The keeper of the directory measures leases, and the publisher renews them.</summary>
     [Fact]
     public async Task EntriesStayHoweverTheClocksOfTheDirectoryAndOfThePublisherJump()
     {
@@ -75,7 +75,7 @@ public sealed class WallClockTests
         {
             keepers.Jump(days);
             owners.Jump(-days);
-            // Longer than the lease that it had, and never gone meanwhile.
+            // The entry must exist for longer than its lease, without interruption.
             using var end = new CancellationTokenSource(DirectoryBed.Lease * 1.2);
             while (!end.IsCancellationRequested)
             {
@@ -83,13 +83,13 @@ public sealed class WallClockTests
                 await Task.Delay(50, CancellationToken.None);
             }
         }
-        // One that starts anew with its clock set back has it again.
+        // A keeper that is restarted with its clock set back gets the entry again.
         await bed.Keeper.KillAsync();
         keepers.Jump(-400);
         bed.Keeper = bed.StartKeeper(keepers.Prefix);
         Assert.Equal("ready", await bed.Keeper.AnswerAsync());
         await bed.BecomesAsync(found);
-        // It is gone with its lease when its owner is, though the clock is set back again.
+        // When its owner is gone, the entry ends with its lease, although the clock is set back again.
         await bed.Owner.KillAsync();
         keepers.Jump(-800);
         await bed.BecomesAsync("found");

@@ -6,15 +6,15 @@ using Xunit;
 
 namespace AllocTools.Libfabric.Tests;
 
-/// <summary>A peer that goes beyond its rights: what it changes, and what it sees, on each fabric.</summary>
+/// <summary>Tests a peer that exceeds its rights on each fabric: what it changes, and what it sees.</summary>
 public sealed class AccessTests
 {
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
     /// <summary>
-    /// What the initiator sees, by the meaning of a completion: with Delivery each fabric fails the write; with the
-    /// provider's own level tcp;ofi_rxm and net say that all is well, though no byte has changed. Seen with libfabric 1.17.
-    /// shm is not among them: with virtual addresses it checks nothing.
+    /// Gets what the initiator sees, by the meaning of a completion. With Delivery, each fabric fails the write. With
+    /// the provider's own level, tcp;ofi_rxm and net report success, though no byte has changed. Observed with
+    /// libfabric 1.17. shm is not included: with virtual addresses it checks nothing.
     /// </summary>
     public static TheoryData<string, LibfabricCompletionLevel, string> Seen
     {
@@ -60,7 +60,10 @@ public sealed class AccessTests
         Assert.Contains("RemoteRead", error.Message, StringComparison.Ordinal);
     }
 
-    /// <summary>1.17 checks nothing with virtual addresses; 2.6 and later complete what they refuse, and check no key on the fast path.</summary>
+    /// <summary>
+    /// 1.17 checks nothing with virtual addresses; 2.6 and later complete what they refuse, and check no key on the
+    /// fast path.
+    /// </summary>
     [Theory]
     [InlineData("1.14")]
     [InlineData("1.17")]

@@ -9,7 +9,10 @@ using Xunit;
 
 namespace AllocTools.Libfabric.Tests;
 
-/// <summary>What peers are given where an endpoint is bound to a wildcard or a loopback address, and what is taken of theirs.</summary>
+/// <summary>
+/// Tests which address peers are given if an endpoint is bound to a wildcard or a loopback address, and which of theirs
+/// are accepted.
+/// </summary>
 public sealed class AdvertisedAddressTests
 {
     private static readonly PeerPlace Here = new(new Guid("00112233-4455-6677-8899-aabbccddeeff"), 7, 5);
@@ -35,7 +38,7 @@ public sealed class AdvertisedAddressTests
         Assert.Equal(64, (await receiving).Length);
     }
 
-    // Each is a machine of its own to the other.
+    // Each side is a separate machine to the other.
     [Theory]
     [InlineData(Fabric.Tcp)]
     [InlineData(Fabric.Sockets)]
@@ -56,7 +59,7 @@ public sealed class AdvertisedAddressTests
         await AssertArrivesAsync(left, "7", right);
         await AssertArrivesAsync(right, "9", left);
 
-        // Each sends another byte, which tells whose message it is.
+        // Each sends a different byte, which identifies the sender of the message.
         static async Task AssertArrivesAsync(PeerProcess sender, string fill, PeerProcess receiver)
         {
             string message = await sender.AskAsync($"rent 64 {fill}");
@@ -68,7 +71,7 @@ public sealed class AdvertisedAddressTests
         }
     }
 
-    // Without an endpoint: it is known as soon as the context opens.
+    // No endpoint is opened: the failure is known as soon as the context opens.
     [Theory]
     [InlineData(Fabric.Tcp)]
     [InlineData(Fabric.Sockets)]
@@ -110,7 +113,7 @@ public sealed class AdvertisedAddressTests
         Assert.Contains($"AdvertisedNode is '{node}'", message, StringComparison.Ordinal);
     }
 
-    // A program in C gives 0.0.0.0 where it was bound to it.
+    // A C program that is bound to 0.0.0.0 hands out that address.
     [Theory]
     [MemberData(nameof(IpFabrics))]
     public async Task AnEndpointOnTheLoopbackSaysThatAPeerElsewhereCantBeReached(string fabric)
@@ -130,7 +133,7 @@ public sealed class AdvertisedAddressTests
 
     public static TheoryData<string, string, bool, bool, string?> Reaches => new()
     {
-        // own, peer's, on another machine, in another container, what is said
+        // own address, peer's address, on another machine, in another container, expected message
         { "127.0.0.1", "127.0.0.1", false, false, null },
         { "127.0.0.1", "127.0.0.1", true, false, "loopback address of another machine" },
         { "127.0.0.1", "127.0.0.2", false, true, "loopback address of another machine" },

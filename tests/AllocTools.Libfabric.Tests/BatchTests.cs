@@ -4,7 +4,7 @@ using Xunit;
 
 namespace AllocTools.Libfabric.Tests;
 
-/// <summary>What a batch costs; what it does is held by the suite.</summary>
+/// <summary>Tests the cost of a batch; the suite covers its behaviour.</summary>
 public sealed class BatchTests
 {
     public static TheoryData<string> Fabrics => [.. Fabric.All];

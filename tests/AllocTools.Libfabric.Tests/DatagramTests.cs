@@ -3,7 +3,10 @@ using Xunit;
 
 namespace AllocTools.Libfabric.Tests;
 
-/// <summary>The conformance suite on udp;ofi_rxd, but for what a target refuses and peers that are gone: there it answers nothing (docs/providers.md).</summary>
+/// <summary>
+/// The conformance suite on udp;ofi_rxd, except for operations that a target refuses and peers that are gone: the
+/// provider reports neither (docs/providers.md).
+/// </summary>
 public sealed class DatagramTests
 {
     private const string Fabric = "udp;ofi_rxd";

@@ -6,7 +6,7 @@ using Xunit;
 
 namespace AllocTools.Libfabric.Tests;
 
-/// <summary>What a completed send means, and how many messages go to a peer that receives none.</summary>
+/// <summary>Tests what a completed send means, and how many messages are sent to a peer that receives none.</summary>
 public sealed class DeliveryTests
 {
     private static readonly TimeSpan Soon = TestTime.Seconds(0.5);
@@ -69,7 +69,7 @@ public sealed class DeliveryTests
         Assert.Equal(Limit, sent);
         Assert.Contains("Endpoint:MaxUnreceivedMessages", refused.Message, StringComparison.Ordinal);
 
-        // Those that wait go, in order, as soon as the peer receives.
+        // The waiting messages are sent, in order, as soon as the peer receives.
         RmaBuffer[] later = [.. Enumerable.Range(0, 50).Select(_ => pair.Left.Pool.Rent(16))];
         Task[] waiting = new Task[later.Length];
         for (int i = 0; i < later.Length; i++)
@@ -84,7 +84,7 @@ public sealed class DeliveryTests
             await pair.Right.Endpoint.ReceiveAsync(received, TestTime.Seconds(30), Token);
             Assert.Equal((byte)i, received.Span[0]);
         }
-        // The last ones are confirmed, and the next ones sent, while a receive waits.
+        // While a receive waits, the last messages are confirmed and the next ones sent.
         Task<RmaReceiveResult> last = pair.Right.Endpoint.ReceiveAsync(received, TestTime.Seconds(30), Token).AsTask();
         await Task.WhenAll(waiting);
         await pair.Left.Endpoint.SendAsync(source.Slice(0, 7), pair.Left.Peer, cancellationToken: Token);
@@ -94,7 +94,7 @@ public sealed class DeliveryTests
             buffer.Dispose();
     }
 
-    /// <summary>A sender that is held up by one peer reaches the others.</summary>
+    /// <summary>A sender that has to wait for one peer still reaches the others.</summary>
     [Fact]
     public async Task APeerThatReceivesNothingHoldsUpNoOther()
     {

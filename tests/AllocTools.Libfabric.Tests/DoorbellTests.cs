@@ -7,7 +7,7 @@ using Xunit;
 
 namespace AllocTools.Libfabric.Tests;
 
-/// <summary>How peers on shm wake an endpoint's thread. Nothing here times out but where a ring is lost.</summary>
+/// <summary>Tests how peers on shm wake an endpoint's thread. Nothing here times out unless a ring is lost.</summary>
 public sealed class DoorbellTests : IDisposable
 {
     private static readonly TimeSpan Longest = TimeSpan.FromMinutes(1);
@@ -77,7 +77,7 @@ public sealed class DoorbellTests : IDisposable
             {
                 Volatile.Write(ref posted, i);
                 peers.Ring();
-                // The next one falls into the owner's next sleep, or just before it.
+                // The next post falls into the owner's next sleep, or just before it.
                 while (Volatile.Read(ref seen) != i)
                     Thread.SpinWait(1 + (i % 64));
             }
@@ -88,7 +88,7 @@ public sealed class DoorbellTests : IDisposable
         {
             own.BeginSleep();
             long start = Stopwatch.GetTimestamp();
-            // A signal, or the ring for the one before, may end a sleep for nothing.
+            // A signal, or the previous ring, may end a sleep early.
             while (Volatile.Read(ref posted) == seen && !own.Sleep(Longest))
                 Assert.True(Stopwatch.GetElapsedTime(start) < Longest, $"The ring for {seen + 1} is lost.");
             own.EndSleep();
@@ -103,7 +103,7 @@ public sealed class DoorbellTests : IDisposable
     [InlineData(RmaOperationKind.Send)]
     public async Task WhatIsPostedRingsAtThePeer(RmaOperationKind kind)
     {
-        // Nobody of this test but the peer's poll touches its word.
+        // In this test, only the peer's poll touches its word.
         await using EndpointPair pair = new("shm", o => o.Endpoint.Progress = RmaProgress.Caller);
         using RmaBuffer here = pair.Left.Pool.Rent(64);
         using RmaBuffer there = pair.Right.Pool.Rent(64);

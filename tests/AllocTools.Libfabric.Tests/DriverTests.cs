@@ -4,14 +4,17 @@ using Xunit;
 
 namespace AllocTools.Libfabric.Tests;
 
-/// <summary>libfabric's driver without the engine's endpoint.</summary>
+/// <summary>Tests libfabric's driver without the engine's endpoint.</summary>
 public sealed class DriverTests
 {
     public static TheoryData<string> Fabrics => [.. Fabric.All];
 
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
-    /// <summary>The last that opening takes can't be had: what it has taken before is given back, else the domain would stay open.</summary>
+    /// <summary>
+    /// The last step of opening fails: everything opened before must be closed again, or else the domain would stay
+    /// open.
+    /// </summary>
     [Theory]
     [MemberData(nameof(Fabrics))]
     public void AnOpeningThatFailsKeepsNothing(string fabric)
@@ -30,7 +33,7 @@ public sealed class DriverTests
         Assert.Equal((true, 0), (context.Fabric.IsReleased, context.Fabric.CloseStatus));
     }
 
-    /// <summary>What may be asked of a closed endpoint reaches nothing that closing has freed.</summary>
+    /// <summary>Calls that are allowed on a closed endpoint must not access anything that closing has freed.</summary>
     [Theory]
     [MemberData(nameof(Fabrics))]
     public async Task AClosedEndpointStillSaysWhatItDid(string fabric)

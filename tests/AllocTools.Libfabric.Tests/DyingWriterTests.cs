@@ -4,12 +4,12 @@ using Xunit;
 
 namespace AllocTools.Libfabric.Tests;
 
-/// <summary>A process that others write into, where one dies, or is parted with, in the midst of a write.</summary>
+/// <summary>Tests a process that others write into when one of them dies, or is disconnected, in the middle of a write.</summary>
 public sealed class DyingWriterTests
 {
     private const int Length = 48 << 20;
 
-    /// <summary>Those whose bytes wait in a socket while their target is stopped.</summary>
+    /// <summary>Gets the fabrics on which bytes wait in a socket while the target is stopped.</summary>
     public static TheoryData<string, bool> Cases
     {
         get
@@ -33,11 +33,12 @@ public sealed class DyingWriterTests
         string small = await target.AskAsync("expose 0 0 100 RemoteWrite");
         await using (PeerProcess writer = await WriterAsync(target, fabric, address, 1))
         {
-            // Which makes the transport's connection.
+            // This makes the transport connect.
             Assert.Equal("ok", await writer.AskAsync($"write 0 {small}"));
             await target.SuspendAsync();
             await writer.TellAsync(Command(remote, notifies));
-            // A part of it is with the system, which takes no more: the target will find the beginning of a write, and then no more.
+            // The system holds a part of the write and accepts no more: the target will find the beginning of a write,
+            // and nothing after it.
             using var limit = new CancellationTokenSource(TestTime.Seconds(20));
             while (WaitingBytes(writer.Id) == 0)
                 await Task.Delay(10, limit.Token);
@@ -72,7 +73,7 @@ public sealed class DyingWriterTests
             await Task.Delay(10, limit.Token);
         await writer.SuspendAsync();
         target.Resume();
-        // It has read what there is, and waits for the rest.
+        // The target has read everything that is there, and waits for the rest.
         while (WaitingBytes(writer.Id) > 0)
             await Task.Delay(10, limit.Token);
         Assert.Equal("ok", await target.AskAsync(what));
@@ -91,7 +92,7 @@ public sealed class DyingWriterTests
         return writer;
     }
 
-    /// <summary>What is in the send queues of a process's TCP sockets: proc(5), /proc/net/tcp.</summary>
+    /// <summary>Returns the bytes in the send queues of a process's TCP sockets: proc(5), /proc/net/tcp.</summary>
     private static long WaitingBytes(int process)
     {
         HashSet<string> sockets = [.. Directory.EnumerateFiles($"/proc/{process}/fd").Select(static f => new FileInfo(f).LinkTarget).Where(static t => t?.StartsWith("socket:[", StringComparison.Ordinal) == true).Select(static t => t![8..^1])];

@@ -6,7 +6,9 @@ using Microsoft.Extensions.Logging;
 
 namespace AllocTools.Libfabric.Tests;
 
-/// <summary>Two contexts with a pool and an endpoint each, known to each other, in one process.</summary>
+/// <summary>
+/// Two contexts in one process, each with a pool and an endpoint, whose endpoints have inserted each other as peers.
+/// </summary>
 internal sealed class EndpointPair : IAsyncDisposable
 {
     public EndpointPair(string fabric, Action<LibfabricOptions>? configure = null, Action<RmaMemoryPoolOptions>? configurePool = null, ILoggerFactory? logging = null)

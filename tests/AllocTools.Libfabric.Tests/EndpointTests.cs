@@ -41,7 +41,7 @@ public sealed class EndpointTests
     [MemberData(nameof(Fabrics))]
     public async Task OperationsAllocateNothingInSteadyState(string fabric)
     {
-        // A write over sockets takes 20 ms where callers make progress.
+        // A write over sockets takes 20 ms if callers make progress.
         const int Rounds = 200;
         await using var pair = new EndpointPair(fabric, o => o.Endpoint.Progress = RmaProgress.Caller);
         using RmaBuffer target = pair.Right.Pool.Rent(4096);
@@ -75,7 +75,8 @@ public sealed class EndpointTests
         }
     }
 
-    // The sender has one message more under way than it has slots: now one waits, now one takes a slot that has just come free.
+    // The sender has one more message under way than it has slots: sometimes a message waits, sometimes it takes a slot
+    // that has just become free.
     [Fact]
     public async Task MessagesKeepTheirOrderWhereSlotsRunOutNowAndThen()
     {

@@ -41,13 +41,19 @@ public sealed class FabricRegistrationCaches : RegistrationCacheConformance<Fabr
 
 public sealed class FabricMappedFiles : MappedFileConformance<FabricTransport>;
 
-/// <summary>libfabric: each fabric with an endpoint's thread, with callers who make progress, and at the level Transmit; and the worlds of the fake, by their names.</summary>
+/// <summary>
+/// libfabric: each fabric with an endpoint's thread, with callers who make progress, and at the level Transmit; also
+/// the worlds of the fake, by their names.
+/// </summary>
 public sealed class FabricTransport : IConformingTransport
 {
     private const string ByCaller = " by its caller";
     private const string AtTransmit = " at Transmit";
 
-    /// <summary>Who makes progress is the engine's and no device's: in the emulated machine that has a verbs device, callers do so only if everything is asked for.</summary>
+    /// <summary>
+    /// The engine handles progress, and no device affects that: on the emulated machine with a verbs device, callers
+    /// make progress only if everything is run.
+    /// </summary>
     private static readonly string[] Ways = TestExtent.IsFull || !Fabric.All.Any(Fabric.IsVerbs) ? ["", ByCaller, AtTransmit] : ["", AtTransmit];
 
     public static IEnumerable<string> Modes => Ways.SelectMany(how => Fabric.All.Select(fabric => fabric + how));

@@ -4,7 +4,7 @@ using Xunit;
 
 namespace AllocTools.Libfabric.Tests;
 
-/// <summary>The NUMA node of a fabric's device, in a sysfs of the test's own.</summary>
+/// <summary>Tests the NUMA node of a fabric's device, in a sysfs that the test creates.</summary>
 public sealed unsafe class FabricDeviceTests : IDisposable
 {
     private readonly string _root = Directory.CreateTempSubdirectory("sysfs-").FullName;

@@ -15,9 +15,9 @@ public sealed class FabricProcesses : ITwoProcessTransport
 
     /// <summary>Starts the other process, and opens this side.</summary>
     /// <param name="fabric">One of <see cref="Fabric.All"/>.</param>
-    /// <param name="peerAccess">What the other process's pool allows.</param>
+    /// <param name="peerAccess">The access that the other process's pool allows.</param>
     /// <param name="configure">Changes the options of this side.</param>
-    /// <param name="peerOptions">Words for the other process.</param>
+    /// <param name="peerOptions">Further arguments of the other process.</param>
     public static Task<LocalSide> StartAsync(
         string fabric,
         RmaAccess peerAccess = RmaAccess.RemoteRead | RmaAccess.RemoteWrite,

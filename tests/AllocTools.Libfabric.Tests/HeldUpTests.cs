@@ -5,12 +5,15 @@ using Xunit;
 
 namespace AllocTools.Libfabric.Tests;
 
-/// <summary>One peer that is stopped or killed, and others that go on: libfabric's shm reads the answers of all of them in one order.</summary>
+/// <summary>
+/// Tests one peer that is stopped or killed while others go on: libfabric's shm reads the answers of all of them in one
+/// order.
+/// </summary>
 public sealed class HeldUpTests
 {
     private const int Outstanding = 40;
 
-    // Far more than any test takes: an operation that ends by it fails the test.
+    // Far more than any test takes: an operation that times out fails the test.
     private static readonly TimeSpan Timeout = TimeSpan.FromMinutes(10);
 
     public static TheoryData<string> Fabrics => [.. Fabric.All];
@@ -41,8 +44,8 @@ public sealed class HeldUpTests
             }
             Assert.Equal(Convert.ToHexString(second.Span), await other.AskAsync("peek 0 0 4096"));
             bool isOrdered = fabric.StartsWith("shm", StringComparison.Ordinal) && side.Pool.Context.Traits.LibraryVersion!.Major == 1;
-            // Later on the others may have a native endpoint of their own already, and are served before the next look; or the
-            // stopped peer has no connection to that one yet, waits for it, and holds up nothing.
+            // In later rounds, the others may already have a native endpoint of their own, and are served before the
+            // next check. Or the stopped peer has no connection to that endpoint yet, waits for it, and delays nothing.
             if (!isOrdered)
                 Assert.False(IsHindrance(side));
             else if (round == 0)
@@ -55,7 +58,7 @@ public sealed class HeldUpTests
         healthy.Dispose();
     }
 
-    // More rounds than an endpoint may have native ones, and fewer slots than the killed ones would keep.
+    // There are more rounds than an endpoint may have native endpoints, and fewer slots than the killed peers would keep.
     [Theory]
     [MemberData(nameof(Fabrics))]
     public async Task KilledPeersHoldUpNoOtherHoweverManyTheyAre(string fabric)
@@ -76,7 +79,7 @@ public sealed class HeldUpTests
             await killed.KillAsync();
             foreach (Task write in lost)
                 Assert.IsAssignableFrom<RmaOperationException>(await Record.ExceptionAsync(() => write.WaitAsync(TestTime.Seconds(60), Token)));
-            // In every other round it is removed before it is known that it holds up the others.
+            // In every other round, the peer is removed before it is known that it delays the others.
             if (round % 2 == 1)
                 Remove();
             foreach (Task write in behind)
@@ -101,7 +104,7 @@ public sealed class HeldUpTests
         Assert.Equal(0, side.Pool.GetStatistics().QuarantinedBuffers);
     }
 
-    // The same where the callers make progress: several threads post and read at once while native endpoints are given up.
+    // The same with callers who make progress: several threads post and read at once while native endpoints are given up.
     [Fact]
     public async Task KilledPeersHoldUpNoOtherWhereCallersMakeProgress()
     {
@@ -165,7 +168,10 @@ public sealed class HeldUpTests
         return (peer, side.Endpoint.Import(peer, RemoteMemory.Read(Convert.FromBase64String(await process.AskAsync("expose 0 0 1048576 RemoteRead,RemoteWrite")))));
     }
 
-    /// <summary>What was posted before the other peer is known not to answer is behind it, and says so when its time is over.</summary>
+    /// <summary>
+    /// Writes until a write succeeds. Writes that were posted before it is known that the other peer does not answer
+    /// queue up behind it, and say so when they time out.
+    /// </summary>
     private static async Task WriteUntilServedAsync(LocalSide side, RemoteRegion healthy)
     {
         for (int i = 0; i < 20; i++)

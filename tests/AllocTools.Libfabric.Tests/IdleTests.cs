@@ -5,10 +5,10 @@ using Xunit;
 
 namespace AllocTools.Libfabric.Tests;
 
-/// <summary>What an endpoint costs that has nothing to do, in a process of its own.</summary>
+/// <summary>Tests the cost of an endpoint that has nothing to do, in a process of its own.</summary>
 public sealed class IdleTests
 {
-    /// <summary>Of a processor.</summary>
+    /// <summary>The share of a processor.</summary>
     private const double MostUsed = 0.04;
 
     private static readonly TimeSpan Settling = TimeSpan.FromSeconds(2);
@@ -34,7 +34,7 @@ public sealed class IdleTests
         await Task.Delay(Measured, Token);
         double used = (await UsedAsync(side) - before) / Measured.TotalSeconds;
         Assert.True(used < MostUsed, $"It uses {used:P1} of a processor.");
-        // It has not gone to sleep for good.
+        // The endpoint still wakes up.
         target.Span.Clear();
         Assert.Equal("ok", await side.Process.AskAsync($"write 0 {remote}"));
         Assert.False(target.Span.ContainsAnyExcept((byte)7));

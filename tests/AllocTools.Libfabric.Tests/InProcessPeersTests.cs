@@ -5,8 +5,8 @@ using Xunit;
 namespace AllocTools.Libfabric.Tests;
 
 /// <summary>
-/// Endpoints of shm in one process, which share libfabric's mappings of their memory: each of these ended the process by
-/// SIGSEGV where a closed endpoint's memory was unmapped while the other was in use.
+/// Tests endpoints of shm in one process, which share libfabric's mappings of their memory. Each of these cases ended the process
+/// by SIGSEGV if a closed endpoint's memory was unmapped while the other was in use.
 /// </summary>
 public sealed class InProcessPeersTests
 {
@@ -31,7 +31,7 @@ public sealed class InProcessPeersTests
                 batch.Write(source.Slice(i * 64, 64), remote.Slice(i * 64, 64));
             await batch.RunAsync(cancellationToken: Token);
             Task running = batch.RunAsync(cancellationToken: Token).AsTask();
-            // Anywhere in the run, and after it.
+            // At any time during the run, and after it.
             Thread.SpinWait(round * 500);
             await pair.Right.Endpoint.DisposeAsync();
             Exception? error = await Record.ExceptionAsync(() => running);
@@ -39,7 +39,10 @@ public sealed class InProcessPeersTests
         }
     }
 
-    /// <summary>The initiator is closed before its peer has looked at its first message, or at what it has posted once they were connected.</summary>
+    /// <summary>
+    /// The initiator is closed before its peer has seen its first message, or the operations that it has posted after they were
+    /// connected.
+    /// </summary>
     [Theory]
     [MemberData(nameof(Fabrics))]
     public async Task AnInitiatorIsClosedBeforeItsPeerLooks(string fabric)
@@ -69,7 +72,7 @@ public sealed class InProcessPeersTests
                 Assert.IsType<RmaOperationException>(await Record.ExceptionAsync(() => send));
             small.Dispose();
             Array.ForEach(large, static l => l.Dispose());
-            // The peer has been asked to read the large ones.
+            // The peer has been asked to read the large messages.
             Assert.InRange(left.Pool.GetStatistics().QuarantinedBuffers, isConnected ? 2 : 0, isConnected ? 3 : 0);
             Task[] receives = [.. Enumerable.Range(0, 3).Select(_ => right.Endpoint.ReceiveAsync(received, TestTime.Seconds(1), Token).AsTask())];
             while (receives.Any(static r => !r.IsCompleted))

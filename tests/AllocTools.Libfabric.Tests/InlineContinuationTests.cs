@@ -8,7 +8,7 @@ using Xunit;
 
 namespace AllocTools.Libfabric.Tests;
 
-/// <summary>What goes on after an await on the thread that has made the progress, on each fabric.</summary>
+/// <summary>Tests continuations that run after an await on the thread that has made the progress, on each fabric.</summary>
 public sealed class InlineContinuationTests
 {
     private const string ProgressThread = "AllocTools progress";
@@ -48,7 +48,7 @@ public sealed class InlineContinuationTests
         Assert.False(target.Span.ContainsAnyExcept((byte)7));
     }
 
-    // Failures, too: each is found by a turn.
+    // Failures are delivered there, too: each is found by a progress turn.
     [Fact]
     public async Task ATimeOutAndACancellationGoOnThere()
     {
@@ -61,7 +61,7 @@ public sealed class InlineContinuationTests
         Assert.Equal(ProgressThread, await ending.WaitAsync(Patience, Token));
     }
 
-    // The thread that the endpoint waits for when it is closed is the one that closes it.
+    // The endpoint is closed by the very thread that its closing waits for.
     [Theory]
     [InlineData(Fabric.Tcp)]
     [InlineData(Fabric.SharedMemoryByAddress)]
@@ -78,7 +78,7 @@ public sealed class InlineContinuationTests
         async Task DisposeAsync()
         {
             using RmaBuffer buffer = pair.Left.Pool.Rent(64);
-            // One that has ended before it is awaited goes on where it was.
+            // An operation that has ended before it is awaited continues on the current thread.
             while (Thread.CurrentThread.Name != ProgressThread)
                 await EndOfAsync(pair.Left.Endpoint.ReceiveAsync(buffer, TimeSpan.FromMilliseconds(20), Token)).ConfigureAwait(false);
             behind = pair.Left.Endpoint.ReceiveAsync(outstanding, cancellationToken: Token).AsTask();
@@ -86,7 +86,7 @@ public sealed class InlineContinuationTests
         }
     }
 
-    // Nothing of the endpoint moves meanwhile; but what is overdue ends, and the operator sees why.
+    // The endpoint makes no progress meanwhile, but overdue operations end, and the operator sees why.
     [Fact]
     public async Task CodeThatBlocksKeepsNoOtherOperationFromTimingOut()
     {
@@ -107,7 +107,7 @@ public sealed class InlineContinuationTests
         Assert.DoesNotContain(logs.GetSnapshot(), l => l.Id.Id == 11);
         goOn.Set();
         await blocking.WaitAsync(Patience, Token);
-        // The end of that task goes on on the endpoint's thread, too.
+        // The continuation of that task runs on the endpoint's thread, too.
         await Task.Yield();
         Assert.True(SpinWait.SpinUntil(() => pair.Left.Endpoint.GetStatistics().State == RmaEndpointState.Open, Patience));
 
@@ -238,7 +238,10 @@ public sealed class InlineContinuationTests
         }
     }
 
-    /// <summary>The threads on which the runs went on. One that has ended before it is awaited goes on where it was.</summary>
+    /// <summary>
+    /// Returns the threads on which the runs continued. A run that has ended before it is awaited continues on the
+    /// current thread.
+    /// </summary>
     private static async Task<HashSet<string?>> RunAsync(RmaBatch batch)
     {
         HashSet<string?> threads = [];

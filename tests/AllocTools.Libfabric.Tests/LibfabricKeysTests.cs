@@ -8,7 +8,7 @@ public sealed class LibfabricKeysTests
 {
     private const int Count = 100_000;
 
-    /// <summary>So many standard deviations from even is one chance in 10^9.</summary>
+    /// <summary>The number of standard deviations from even that has a chance of 1 in 10^9.</summary>
     private const double Deviations = 6.1;
 
     public static TheoryData<int> WideEnough => [3, 4, 5, 6, 7, 8];
@@ -25,7 +25,7 @@ public sealed class LibfabricKeysTests
         Assert.True(steps.Length - steps.Distinct().Count() <= ExpectedRepeats(steps.Length, bits), "two keys in a row tell the next");
         for (int bit = 0; bit < bits; bit++)
         {
-            // Each bit is as often 1 as 0, changes as often as it stays, and says nothing of the next one.
+            // Each bit is 1 as often as 0, changes as often as not, and doesn't predict the next one.
             AssertEven(keys.Count(k => IsSet(k, bit)), Count);
             AssertEven(steps.Count(s => IsSet(s, bit)), steps.Length);
             int other = (bit + 1) % bits;
@@ -84,7 +84,7 @@ public sealed class LibfabricKeysTests
     private static void AssertEven(int hits, int of) =>
         Assert.InRange(hits, (of / 2.0) - (Deviations * Math.Sqrt(of) / 2), (of / 2.0) + (Deviations * Math.Sqrt(of) / 2));
 
-    /// <summary>How many of so many random numbers repeat another, with the same margin.</summary>
+    /// <summary>Returns how many of a number of random numbers repeat another one, with the same margin.</summary>
     private static double ExpectedRepeats(int count, int bits)
     {
         double expected = (double)count * count / 2 / Math.Pow(2, bits);

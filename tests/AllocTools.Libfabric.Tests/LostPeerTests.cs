@@ -7,10 +7,10 @@ using Xunit;
 
 namespace AllocTools.Libfabric.Tests;
 
-/// <summary>Peers that are gone: how soon operations to them fail, what is reported, and how they come back.</summary>
+/// <summary>Tests peers that are gone: how soon operations to them fail, what is reported, and how they come back.</summary>
 public sealed class LostPeerTests
 {
-    // Far more than any test takes: an operation that fails by it fails the test.
+    // Far more than any test takes: an operation that times out fails the test.
     private static readonly TimeSpan Timeout = TimeSpan.FromMinutes(10);
 
     public static TheoryData<string> Fabrics => [.. Fabric.All];
@@ -64,7 +64,7 @@ public sealed class LostPeerTests
             source.Dispose();
     }
 
-    // A process that is stopped still has its port and its file: it is slow, and not lost.
+    // A stopped process still has its port and its file: it is slow, but not lost.
     [Theory]
     [MemberData(nameof(Fabrics))]
     public async Task AStoppedPeerIsSlowAndNotLost(string fabric)
@@ -84,7 +84,7 @@ public sealed class LostPeerTests
         await side.Process.SuspendAsync();
         Task[] writes = [.. sources.Select(s => side.Endpoint.WriteAsync(s, remote, cancellationToken: Token).AsTask())];
         await AssertNext(RmaPeerState.Slow);
-        // Longer than it takes to look after a peer that does not answer.
+        // Longer than it takes to check a peer that does not answer.
         await Task.Delay(TimeSpan.FromSeconds(2), Token);
         side.Process.Resume();
         await Task.WhenAll(writes).WaitAsync(TestTime.Seconds(60), Token);
@@ -99,7 +99,8 @@ public sealed class LostPeerTests
         }
     }
 
-    // Anybody may remove the name of a file; systemd does at the end of a session. The process still reaches what it was given.
+    // Anybody may remove the name of a file; systemd does so at the end of a session. The process can still reach the
+    // file that it has open.
     [Fact]
     public async Task APeerWhoseFileHasNoNameAnyMoreIsLostOnlyWhenItsProcessEnds()
     {
@@ -111,7 +112,8 @@ public sealed class LostPeerTests
         await side.Endpoint.WriteAsync(source, remote, cancellationToken: Token);
         foreach (string file in Directory.EnumerateFiles("/dev/shm", $"alloctools-{side.Process.Id}-*"))
             File.Delete(file);
-        // Each is found by a look at all peers. The first may have begun before the file was removed; the second has not.
+        // Each loss is found by a check of all peers. The first check may have begun before the file was removed, but
+        // not the second.
         for (int i = 0; i < 2; i++)
         {
             await using PeerProcess other = new("fabric", Fabric.SharedMemoryByAddress, "RemoteWrite");
@@ -149,7 +151,7 @@ public sealed class LostPeerTests
             await process.KillAsync();
             if (process != side.Process)
                 await process.DisposeAsync();
-            // Half of the rounds: nobody has noticed that it was away.
+            // In every other round, nobody has noticed that it was away.
             if (round % 2 == 0)
                 await WriteUntilLostAsync(side, source, remote);
             else
@@ -161,7 +163,7 @@ public sealed class LostPeerTests
             if (round % 2 == 0)
             {
                 Assert.Throws<ArgumentException>(() => { _ = side.Endpoint.WriteAsync(source, remote, cancellationToken: Token).AsTask(); });
-                // Whoever inserted the old one may remove it still, once.
+                // The owner of the old peer may still remove it, once.
                 side.Endpoint.RemovePeer(old);
                 Assert.True(await changes.MoveNextAsync());
                 Assert.Equal((old, RmaPeerState.Lost), (changes.Current.Peer, changes.Current.State));
@@ -173,11 +175,16 @@ public sealed class LostPeerTests
         await process.DisposeAsync();
     }
 
-    /// <summary>On a busy machine peers are slow before they are lost, which only one test expects.</summary>
+    /// <summary>
+    /// Starts a side that reports no slow peers: on a busy machine peers are slow before they are lost, which only one
+    /// test expects.
+    /// </summary>
     private static Task<LocalSide> StartAsync(string fabric, params string[] peerOptions) =>
         FabricProcesses.StartAsync(fabric, configure: o => (o.Endpoint.OperationTimeout, o.Endpoint.SlowPeerTime) = (Timeout, System.Threading.Timeout.InfiniteTimeSpan), peerOptions: peerOptions);
 
-    /// <summary>The first writes may fail by other errors, or wait until somebody looks whether the peer is there.</summary>
+    /// <summary>
+    /// Writes until the peer is lost. The first writes may fail with other errors, or wait until the peer is checked.
+    /// </summary>
     private static async Task<RmaPeerLostException> WriteUntilLostAsync(LocalSide side, RmaBuffer source, RemoteRegion remote)
     {
         for (int i = 0; i < 100; i++)

@@ -5,7 +5,7 @@ using Xunit;
 
 namespace AllocTools.Libfabric.Tests;
 
-/// <summary>Messages that don't fit, and the receive loop of docs/messages.md.</summary>
+/// <summary>Tests messages that don't fit, and the receive loop of docs/messages.md.</summary>
 public sealed class MessageTests
 {
     public static TheoryData<string> Fabrics => [.. Fabric.All];

@@ -5,7 +5,9 @@ using Xunit;
 
 namespace AllocTools.Libfabric.Tests;
 
-/// <summary>A peer that is a program in C on libfabric itself (Interop/native/peer.c), by the forms of docs/wire-forms.md.</summary>
+/// <summary>
+/// Tests a peer that is a C program on libfabric itself (Interop/native/peer.c), using the forms of docs/wire-forms.md.
+/// </summary>
 public sealed class NativePeerTests(NativePeerTests.Compiled compiled) : IClassFixture<NativePeerTests.Compiled>
 {
     public static TheoryData<string> Fabrics => [.. Fabric.Named is null ? [Fabric.Tcp, Fabric.Sockets, Fabric.PlainTcp] : Fabric.All];
@@ -32,7 +34,7 @@ public sealed class NativePeerTests(NativePeerTests.Compiled compiled) : IClassF
         target.Span.Clear();
         using (RmaExposure exposure = target.Expose(RmaAccess.RemoteWrite))
             Assert.Equal("ok", await peer.AskAsync($"write {Convert.ToHexString(exposure.Remote.ToArray())}"));
-        // Its completion may come before the bytes do: a message that is sent after them comes after them.
+        // The completion may arrive before the bytes do, but a message that is sent after them arrives after them.
         receiving = endpoint.ReceiveAsync(received, cancellationToken: Token).AsTask();
         Assert.Equal("ok", await peer.AskAsync("send 00"));
         await receiving;

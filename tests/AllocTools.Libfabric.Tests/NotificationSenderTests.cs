@@ -5,7 +5,7 @@ using Xunit;
 
 namespace AllocTools.Libfabric.Tests;
 
-/// <summary>Several peers write to one endpoint: nobody's write is another one's.</summary>
+/// <summary>Tests several peers that write to one endpoint: no write is attributed to another peer.</summary>
 public sealed class NotificationSenderTests
 {
     private const int Writers = 3;
@@ -36,7 +36,7 @@ public sealed class NotificationSenderTests
             {
                 for (int i = 0; i < Writers; i++)
                 {
-                    // A message leaves its sender where an entry of the queue says none.
+                    // A message leaves its sender behind, which must not be used for a queue entry that names no sender.
                     await writers[(i + round) % Writers].AssertReachesAsync(writers[(i + round) % Writers].Peer, target);
                     using RmaBuffer source = writers[i].Pool.Rent(64);
                     using RemoteRegion remote = writers[i].Endpoint.Import(writers[i].Peer, exposure.Remote);

@@ -5,14 +5,19 @@ using Xunit;
 
 namespace AllocTools.Libfabric.Tests;
 
-/// <summary>With <see cref="RmaIsolation.PerExposure"/>: what a peer can still do with the key of an exposure that has ended.</summary>
+/// <summary>
+/// Tests with <see cref="RmaIsolation.PerExposure"/> what a peer can still do with the key of an exposure that has
+/// ended.
+/// </summary>
 public sealed class OldKeyTests
 {
     private const int Length = 64 << 10;
 
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
-    /// <summary>All but shm with virtual addresses, which checks no key (libfabric 1.17); its traits say so.</summary>
+    /// <summary>
+    /// Gets all fabrics but shm with virtual addresses, which checks no key (libfabric 1.17); its traits say so.
+    /// </summary>
     public static TheoryData<string> Fabrics => [.. Fabric.All.Where(f => f != Fabric.SharedMemoryByAddress)];
 
     [Theory]
@@ -29,7 +34,7 @@ public sealed class OldKeyTests
         Assert.False(bytes.Span.ContainsAnyExcept((byte)5));
         Assert.Equal("ok", await side.Process.AskAsync("conceal 0"));
 
-        // Whether an error is seen is the transport's affair; a connection may be lost by it.
+        // Whether an error is reported depends on the transport; a connection may be lost by it.
         bytes.Span.Fill(9);
         _ = await Record.ExceptionAsync(() => side.Endpoint.WriteAsync(bytes, old, TimeSpan.FromSeconds(2), Token).AsTask());
         Assert.Equal(before, await side.Process.AskAsync("hash 0"));

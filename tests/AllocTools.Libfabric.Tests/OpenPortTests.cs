@@ -5,7 +5,7 @@ using Xunit;
 
 namespace AllocTools.Libfabric.Tests;
 
-/// <summary>The warning about endpoints whose port strangers may reach, where the provider trusts a peer's header.</summary>
+/// <summary>Tests the warning about endpoints whose port strangers may reach if the provider trusts a peer's header.</summary>
 public sealed class OpenPortTests
 {
     public static TheoryData<string, string, string, string?> Rule => new()
@@ -49,7 +49,7 @@ public sealed class OpenPortTests
 
     public static TheoryData<string> IpFabrics => [Fabric.Tcp, Fabric.Sockets, Fabric.PlainTcp];
 
-    // In a network of its own, which nobody reaches.
+    // The test uses a separate network, which nobody else can reach.
     [Theory]
     [MemberData(nameof(IpFabrics))]
     public async Task AnEndpointBeyondTheLoopbackAddressWarnsOnceAndOneOnItDoesNot(string fabric)

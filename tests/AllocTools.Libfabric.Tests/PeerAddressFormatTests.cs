@@ -3,7 +3,7 @@ using Xunit;
 
 namespace AllocTools.Libfabric.Tests;
 
-/// <summary>Formats of fabrics that are not here.</summary>
+/// <summary>Tests address formats of fabrics that are not available here.</summary>
 public sealed class PeerAddressFormatTests
 {
     [Fact]
@@ -15,7 +15,7 @@ public sealed class PeerAddressFormatTests
         Assert.Contains("32 bytes (FI_ADDR_EFA)", efa.FindReasonAgainst(new byte[33]), StringComparison.Ordinal);
     }
 
-    // Those of ucx and lnx have any length.
+    // Addresses of ucx and lnx have any length.
     [Theory]
     [InlineData(0)]
     [InlineData(16)]

@@ -6,14 +6,16 @@ using Xunit;
 
 namespace AllocTools.Libfabric.Tests;
 
-/// <summary>Addresses and memory of transports that this endpoint can't work with: refused before a byte moves.</summary>
+/// <summary>
+/// Tests addresses and memory of transports that this endpoint can't work with: they are refused before a byte moves.
+/// </summary>
 public sealed class PeerTransportTests
 {
     public static TheoryData<string> Fabrics => [.. Fabric.All];
 
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
-    // As tcp;ofi_rxm of 1.17 and plain tcp of 2.6: the same kind of address, and another protocol.
+    // For example, tcp;ofi_rxm of 1.17 and plain tcp of 2.6 have the same kind of address, but different protocols.
     [Theory]
     [MemberData(nameof(Fabrics))]
     public async Task APeerOfAnotherProtocolIsRefusedWithBothNames(string fabric)
@@ -23,7 +25,7 @@ public sealed class PeerTransportTests
         RmaProviderException error = Assert.Throws<RmaProviderException>(() => pair.Left.Endpoint.InsertPeer(other));
         Assert.Contains("'other;layer' (libfabric 2.6, protocol 4711 version 3)", error.Message, StringComparison.Ordinal);
         Assert.Contains($"this endpoint of provider '{pair.Left.Endpoint.Context.Traits.ProviderName}'", error.Message, StringComparison.Ordinal);
-        // The peers that are in are reached as before.
+        // Peers that were inserted before are still reached.
         await SendAsync(pair.Left, pair.Left.Peer, pair.Right);
     }
 
@@ -58,7 +60,7 @@ public sealed class PeerTransportTests
             says, Assert.Throws<RmaProviderException>(() => pair.Left.Endpoint.InsertPeer(WithDescription(pair.Right.Endpoint, change))).Message, StringComparison.Ordinal);
     }
 
-    // An initiator that works with addresses would take the owner's offset for one.
+    // An initiator that uses addresses would take the owner's offset for one.
     [Fact]
     public async Task SharedMemoryByOffsetAndByAddressDontMix()
     {

@@ -76,7 +76,7 @@ public sealed class ProviderTests
         Assert.Contains($"The environment sets FI_PROVIDER={filter}, which leaves libfabric only the providers that it allows; unset it", answer, StringComparison.Ordinal);
     }
 
-    // Some return another domain, some nothing; it depends on the version, too.
+    // Some providers return another domain, some none; it also depends on the version.
     [Theory]
     [MemberData(nameof(Fabrics))]
     public void AnUnknownDomainIsNamedAndWhatThereIsBesideIt(string fabric)
@@ -92,7 +92,7 @@ public sealed class ProviderTests
     {
         RmaProviderException node = Assert.Throws<RmaProviderException>(() =>
         {
-            // A foreign address is found out when it is bound.
+            // An address of another machine is detected when it is bound.
             using IRmaContext context = Fabric.Open(Fabric.Tcp, o => o.Node = "203.0.113.9");
             context.OpenEndpoint().Dispose();
         });
@@ -117,7 +117,7 @@ public sealed class ProviderTests
         Assert.Contains("Endpoint:MaxOutstanding is 0", error.Message, StringComparison.Ordinal);
     }
 
-    // libfabric takes it modulo 65536.
+    // libfabric itself takes the number modulo 65536.
     [Theory]
     [InlineData("65536")]
     [InlineData("99999999999999")]
@@ -163,10 +163,10 @@ public sealed class ProviderTests
             using RmaExposure exposure = buffer.Expose(RmaAccess.RemoteRead);
             Assert.True(keys.Add(exposure.Remote.Key));
         }
-        // What a device picks, or what has 32 bits, can be guessed.
+        // Keys that a device picks, or that have 32 bits, can be guessed.
         if (context.Traits.ProviderSelectsKey)
             return;
-        // 100 random 64-bit numbers that are all below 2^48, or all even, are one chance in 2^100 or less.
+        // The chance that 100 random 64-bit numbers are all below 2^48, or all even, is 1 in 2^100 or less.
         Assert.Contains(keys, k => k > 1UL << 48);
         Assert.Contains(keys, k => k % 2 == 1);
     }

@@ -6,7 +6,9 @@ using Xunit;
 
 namespace AllocTools.Libfabric.Tests;
 
-/// <summary>Memory of the caller's that may only be read: a write to it would end this process, or let a peer end it.</summary>
+/// <summary>
+/// Tests the caller's memory that may only be read: a write to it would end this process, or let a peer end it.
+/// </summary>
 public sealed partial class ReadOnlyMemoryTests
 {
     private const int Length = 1 << 20;

@@ -4,14 +4,14 @@ using Xunit;
 
 namespace AllocTools.Libfabric.Tests;
 
-/// <summary>Peers of shm that are removed: libfabric 1.17 takes what it knew of one for the next one's.</summary>
+/// <summary>Tests peers of shm that are removed: libfabric 1.17 applies what it knew of one to the next one.</summary>
 public sealed class RemovedPeerTests
 {
     public static TheoryData<string> Fabrics => [Fabric.SharedMemoryByAddress, Fabric.SharedMemoryByOffset];
 
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
-    /// <summary>The removed one goes on sending, and the next one is reached.</summary>
+    /// <summary>The removed peer continues to send, and the next one is reached.</summary>
     [Theory]
     [MemberData(nameof(Fabrics))]
     public async Task ARemovedPeerMaySendOn(string fabric)
@@ -32,7 +32,7 @@ public sealed class RemovedPeerTests
         }
     }
 
-    /// <summary>One that has ended is removed, and another one takes its place.</summary>
+    /// <summary>A peer that has ended is removed, and another one takes its place.</summary>
     [Theory]
     [MemberData(nameof(Fabrics))]
     public async Task ThePlaceOfAnEndedPeerIsNotTheNextOnes(string fabric)

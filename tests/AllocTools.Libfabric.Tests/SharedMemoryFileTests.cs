@@ -10,12 +10,15 @@ using Xunit;
 
 namespace AllocTools.Libfabric.Tests;
 
-/// <summary>/dev/shm that is small, full of what killed processes have left, or another user's. Each in a mount namespace of its own.</summary>
+/// <summary>
+/// Tests a /dev/shm that is small, full of files that killed processes have left, or owned by another user. Each test
+/// uses its own mount namespace.
+/// </summary>
 public sealed class SharedMemoryFileTests
 {
     private const int FileSize = 16;
 
-    /// <summary>libfabric 1.17 offers shm only while so much is free, in MiB.</summary>
+    /// <summary>The free space that libfabric 1.17 requires to offer shm, in MiB.</summary>
     private static readonly int LeastSize = FileSize * Directory.EnumerateDirectories("/sys/devices/system/cpu", "cpu*").Count(d => char.IsAsciiDigit(d[^1]));
 
     private static CancellationToken Token => TestContext.Current.CancellationToken;
@@ -54,7 +57,8 @@ public sealed class SharedMemoryFileTests
         Assert.EndsWith("\n1\n", said, StringComparison.Ordinal);
     }
 
-    // Between opening and locking its file a process may be stopped for long; then it has the folder's lock, not the file's.
+    // A process may be stopped for long between opening and locking its file; it then holds the folder's lock, but not
+    // the file's.
     [Fact]
     public async Task NothingIsRemovedWhileAnotherProcessHoldsTheLockOnTheFolder()
     {
@@ -143,7 +147,7 @@ public sealed class SharedMemoryFileTests
         Assert.Equal(isTransient, error.IsTransient);
     }
 
-    /// <summary>Runs a script where /dev/shm is of that size; $0 is the peer's program.</summary>
+    /// <summary>Runs a script with a /dev/shm of a given size; $0 is the peer's program.</summary>
     private static async Task<string> InSmallFolderAsync(string size, string script)
     {
         string peer = Path.Combine(PeerProcess.BuiltFolder, "AllocTools.TestPeer");

@@ -5,10 +5,13 @@ using Xunit;
 
 namespace AllocTools.Libfabric.Tests;
 
-/// <summary>A peer on shm that lies about what it was given.</summary>
+/// <summary>Tests a peer on shm that lies about the memory that it was given.</summary>
 public sealed class SharedMemoryLieTests
 {
-    /// <summary>libfabric 1.17 at the level Delivery, which is the default: the target's side looks, refuses, and says nothing. The liar waits for ever; other peers are served.</summary>
+    /// <summary>
+    /// With libfabric 1.17 at the level Delivery, which is the default, the target's side checks, refuses, and reports
+    /// nothing. The liar waits forever; other peers are served.
+    /// </summary>
     [Theory]
     [InlineData(Fabric.SharedMemoryByAddress)]
     [InlineData(Fabric.SharedMemoryByOffset)]
@@ -20,7 +23,10 @@ public sealed class SharedMemoryLieTests
         Assert.All(ends, static e => Assert.Equal((e.Key, LieEnd.Nothing), (e.Key, e.Value)));
     }
 
-    /// <summary>At the level Transmit, and with virtual addresses, the liar's side copies by process_vm_writev(2) and process_vm_readv(2), which the system lets any process of the same user do. The target is not asked.</summary>
+    /// <summary>
+    /// At the level Transmit, and with virtual addresses, the liar's side copies by process_vm_writev(2) and
+    /// process_vm_readv(2), which the system permits between processes of the same user. The target is not asked.
+    /// </summary>
     [Fact]
     public async Task SharedMemoryBelievesEachLieOfALiarThatCopiesItself()
     {

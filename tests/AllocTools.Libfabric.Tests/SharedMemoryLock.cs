@@ -6,7 +6,9 @@ using Xunit;
 
 namespace AllocTools.Libfabric.Tests;
 
-/// <summary>The lock of another process's shm region (smr_region of libfabric 1.15 to 1.17), held until it is disposed.</summary>
+/// <summary>
+/// The lock of another process's shm region (smr_region of libfabric 1.15 to 1.17), held until this object is disposed.
+/// </summary>
 internal sealed class SharedMemoryLock : IDisposable
 {
     // version, reserved, flags, pid, two cma_cap and padding, max_sar_buf_per_peer, base_addr: then a pthread_spinlock_t.
@@ -21,13 +23,16 @@ internal sealed class SharedMemoryLock : IDisposable
 
     private SharedMemoryLock(string path)
     {
-        // Not by the path: its owner keeps it locked, which File respects.
+        // The file is not opened by its path: its owner keeps it locked, which File respects.
         using SafeFileHandle file = FileLocks.OpenForWriting(path, out int error) ?? throw new IOException($"{path} can't be opened: {error}.");
         _file = MemoryMappedFile.CreateFromFile(file, null, 0, MemoryMappedFileAccess.ReadWrite, HandleInheritability.None, leaveOpen: true);
         _view = _file.CreateViewAccessor(0, 4096);
     }
 
-    /// <summary>Takes the lock of a process; null where the library's version lays its region out in another way, or has no such lock.</summary>
+    /// <summary>
+    /// Takes the lock of a process; returns null if the library's version has another layout of the region, or no such
+    /// lock.
+    /// </summary>
     public static SharedMemoryLock? TryTake(int pid)
     {
         Version version = LibfabricLibrary.Default!.Version;
@@ -40,7 +45,7 @@ internal sealed class SharedMemoryLock : IDisposable
         var region = new SharedMemoryLock(path);
         if (region._view.ReadInt32(PidOffset) != pid)
             throw new InvalidOperationException($"{path} is laid out in another way than libfabric 1.15 to 1.17 do it.");
-        // Whoever is in there lets go first.
+        // Wait until the current holder of the lock releases it.
         SpinWait.SpinUntil(() => region._view.ReadInt32(LockOffset) == FreeLock);
         region._view.Write(LockOffset, HeldLock);
         return region;

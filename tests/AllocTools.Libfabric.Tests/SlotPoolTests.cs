@@ -36,7 +36,7 @@ public sealed class SlotPoolTests
         pool = new SlotPool(slots, (waiting, slot) =>
         {
             Interlocked.Increment(ref given);
-            // Every other can't be served any more: its slot stays with the pool.
+            // Every other waiter can no longer be served: its slot stays with the pool.
             bool served = given % 2 == 0;
             if (served)
                 ThreadPool.QueueUserWorkItem(_ => pool.Return(slot));
@@ -57,7 +57,7 @@ public sealed class SlotPoolTests
                 Assert.True(waiting.Task.Wait(TimeSpan.FromSeconds(30)), "forgotten");
             }
         });
-        // Those that were given to somebody come back by themselves.
+        // Slots that were given to a waiter are returned asynchronously.
         HashSet<int> seen = [];
         Assert.True(SpinWait.SpinUntil(() => TakeAll(pool, seen).Count == Slots, TimeSpan.FromSeconds(30)));
     }
@@ -88,7 +88,7 @@ public sealed class SlotPoolTests
         Assert.False(pool.TryTake(out _));
     }
 
-    // Whoever takes one then posts at once, ahead of an operation that is not queued yet.
+    // Otherwise its taker would post at once, ahead of an operation that is not queued yet.
     [Fact]
     public void NobodyTakesASlotWhileOneIsGivenToAWaiter()
     {

@@ -6,7 +6,10 @@ using Xunit;
 
 namespace AllocTools.Libfabric.Tests;
 
-/// <summary>shm's processes lock each other's memory; a killed one may leave its lock behind. Here the test takes it.</summary>
+/// <summary>
+/// Tests locks in shm, whose processes lock each other's memory: a killed process may leave its lock behind. Here the
+/// test takes the lock.
+/// </summary>
 public sealed class StuckPeerTests
 {
     private static CancellationToken Token => TestContext.Current.CancellationToken;
@@ -37,7 +40,7 @@ public sealed class StuckPeerTests
             Assert.True(clock.Elapsed < timeout + TimeSpan.FromSeconds(20), $"it took {clock.Elapsed}");
             foreach (RmaBuffer buffer in buffers)
                 buffer.Dispose();
-            // The one that was posted may still be touched, unless the endpoint could be closed.
+            // The buffer of the posted operation may still be accessed, unless the endpoint could be closed.
             Assert.Equal(held is null ? 0 : 1, side.Pool.GetStatistics().QuarantinedBuffers);
         }
         // The call returns, and the endpoint is closed after all.

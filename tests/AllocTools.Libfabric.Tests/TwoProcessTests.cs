@@ -74,7 +74,7 @@ public sealed class TwoProcessTests : TwoProcessConformance<FabricProcesses>
         await side.Process.SuspendAsync();
         Exception? error = await Record.ExceptionAsync(() => side.Endpoint.WriteAsync(source, remote, cancellationToken: Token).AsTask());
         side.Process.Resume();
-        // shm with virtual addresses copies by the kernel, verbs by the device; they need no peer that runs.
+        // shm with virtual addresses copies through the kernel, and verbs through the device; they don't need the peer to run.
         if ((fabric == Fabric.SharedMemoryByAddress || Fabric.IsVerbs(fabric)) && error is null)
         {
             source.Dispose();
@@ -83,7 +83,7 @@ public sealed class TwoProcessTests : TwoProcessConformance<FabricProcesses>
         Assert.IsType<RmaTimeoutException>(error);
         Assert.Contains($"{timeout.TotalSeconds} s", error.Message, StringComparison.Ordinal);
         source.Dispose();
-        // Either the completion has come by now or it comes: then nothing is held any more.
+        // The completion has either arrived by now or arrives soon: then nothing is held any more.
         for (int i = 0; side.Pool.GetStatistics().QuarantinedBuffers != 0; i++)
         {
             Assert.True(i < 100, "the buffer stays in quarantine though its peer goes on");
@@ -97,7 +97,7 @@ public sealed class TwoProcessTests : TwoProcessConformance<FabricProcesses>
     protected override void AssertIsFound(string fabric, PeerProcess process) =>
         Assert.True(!fabric.StartsWith("shm", StringComparison.Ordinal) || Directory.EnumerateFiles("/dev/shm", $"alloctools-{process.Id}-*").Any());
 
-    /// <summary>Of a process that is not killed yet a verbs device takes all that is written.</summary>
+    /// <summary>A verbs device accepts all writes to a process as long as it is not killed.</summary>
     protected override void AssertErrorsOfKilled(string fabric, IReadOnlyList<RmaOperationException> errors) => Assert.True(errors.Count > 0 || Fabric.IsVerbs(fabric));
 
     private static async Task<string[]> HashesAsync(LocalSide side)

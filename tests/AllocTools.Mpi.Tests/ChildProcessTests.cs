@@ -2,7 +2,10 @@ using Xunit;
 
 namespace AllocTools.Mpi.Tests;
 
-/// <summary>A child process of a rank has nothing of MPI's: else a connection stays open when the rank ends.</summary>
+/// <summary>
+/// Tests that a child process of a rank inherits nothing of MPI's: otherwise a connection would stay open when the rank
+/// ends.
+/// </summary>
 public sealed class ChildProcessTests
 {
     public static TheoryData<MpiImplementation> Implementations => MpiRanks.Implementations;
@@ -12,7 +15,7 @@ public sealed class ChildProcessTests
     public async Task AChildInheritsNoSocketOfMpi(MpiImplementation implementation)
     {
         await using MpiRanks ranks = await MpiRanks.StartAsync(implementation);
-        // MPI has opened something, and it is closed to children at once.
+        // MPI has opened something, which children don't inherit from the start.
         Assert.NotEqual("0", await ranks.AskAsync(0, "opened"));
         Assert.Equal("nothing", await ranks.AskAsync(0, "inherited"));
         await TwoRankTests.ConnectAsync(ranks);
@@ -21,7 +24,7 @@ public sealed class ChildProcessTests
         await ranks.TellAsync(1, $"receive {buffer}");
         Assert.Equal("ok", await ranks.AskAsync(0, $"send {message} 64"));
         Assert.Equal("64", await ranks.AnswerAsync(1));
-        // And what MPI opens for the other rank a little later.
+        // The same holds for what MPI opens for the other rank a little later.
         Assert.Equal("nothing", await ranks.AskAsync(0, "inherited-in-the-end"));
         Assert.Equal("nothing", await ranks.AskAsync(1, "inherited-in-the-end"));
         if (implementation == MpiImplementation.Mpich)
@@ -29,7 +32,7 @@ public sealed class ChildProcessTests
         Assert.Equal(0, (await ranks.EndAsync()).ExitCode);
     }
 
-    /// <summary>It has the rank's environment, unless that is removed.</summary>
+    /// <summary>A child has the rank's environment, unless that is removed.</summary>
     [Theory]
     [MemberData(nameof(Implementations))]
     public async Task AChildWithoutTheVariablesOfTheRankIsAJobOfItsOwn(MpiImplementation implementation)

@@ -3,7 +3,7 @@ using Xunit;
 
 namespace AllocTools.Mpi.Tests;
 
-/// <summary>Connections between two ranks of a job, whose control connections go over TCP.</summary>
+/// <summary>Tests connections between two ranks of a job, whose control connections go over TCP.</summary>
 public sealed class ConnectionTests
 {
     public static TheoryData<MpiImplementation> Implementations => MpiRanks.Implementations;
@@ -19,7 +19,7 @@ public sealed class ConnectionTests
             Assert.Equal("same", await ranks.AskAsync(1, $"echo {count}"));
         Assert.Equal("True", await ranks.AskAsync(1, "close"));
         await AreCleanAsync(ranks, 0, 1);
-        // And once more, on the same endpoints.
+        // It connects once more, on the same endpoints.
         Assert.NotEmpty(await ranks.AskAsync(1, $"connect {port}"));
         Assert.Equal("same", await ranks.AskAsync(1, "echo 5000"));
         Assert.Equal("True", await ranks.AskAsync(1, "close"));

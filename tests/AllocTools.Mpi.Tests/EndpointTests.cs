@@ -11,7 +11,9 @@ using Xunit;
 
 namespace AllocTools.Mpi.Tests;
 
-/// <summary>What holds of MPI's endpoints beside the suite: addresses of other jobs, endpoints that are closed, messages that are taken back.</summary>
+/// <summary>
+/// Tests MPI's endpoints beyond the suite: addresses of other jobs, closed endpoints, and messages that are taken back.
+/// </summary>
 public sealed class EndpointTests
 {
     private static CancellationToken Token => TestContext.Current.CancellationToken;
@@ -28,25 +30,25 @@ public sealed class EndpointTests
         Assert.Contains(reason, Assert.Throws<RmaProviderException>(() => pair.Left.Endpoint.InsertPeer(own)).Message, StringComparison.Ordinal);
     }
 
-    /// <summary>A send would else end as done, since the closed endpoint's process drops the message.</summary>
+    /// <summary>Otherwise a send would count as done, since the closed endpoint's process drops the message.</summary>
     [Fact]
     public async Task ASendToAClosedEndpointFailsAndItsPeerIsLost()
     {
         await using var pair = new ConformingPair<MpiTransport>(nameof(RmaProgress.Endpoint));
         using RmaBuffer message = pair.Left.Pool.Rent(200_000);
-        // One has arrived, and is not received; one comes later.
+        // One message has arrived, and is not received; another one arrives later.
         Task before = pair.Left.Endpoint.SendAsync(message, pair.Left.Peer, cancellationToken: Token).AsTask();
         await Task.Delay(TimeSpan.FromMilliseconds(50), Token);
         await pair.Right.Endpoint.DisposeAsync();
         Assert.Equal(pair.Left.Peer, (await Assert.ThrowsAsync<RmaPeerLostException>(() => before)).Peer);
         Assert.Throws<RmaPeerLostException>(() => pair.Left.Endpoint.TryPost(RmaOperation.Send(message, pair.Left.Peer)));
-        // Inserted again it is lost anew.
+        // After it is inserted again, it is lost again.
         RmaPeer again = pair.Left.Endpoint.InsertPeer(pair.Right.Endpoint.Address.Span);
         RmaPeerLostException later = await Assert.ThrowsAsync<RmaPeerLostException>(() => pair.Left.Endpoint.SendAsync(message, again, cancellationToken: Token).AsTask());
         Assert.Contains("its endpoint was closed", later.Message, StringComparison.Ordinal);
     }
 
-    /// <summary>Its message is dropped after that, and would count as sent.</summary>
+    /// <summary>The message is dropped afterwards, and would count as sent.</summary>
     [Fact]
     public async Task ASendToAClosedEndpointFailsThoughItsPeerIsInsertedAgainAtOnce()
     {
@@ -60,7 +62,7 @@ public sealed class EndpointTests
             Task inserting = InsertOnceLostAsync(lost.MoveNextAsync());
             Task sending = left.SendAsync(message, pair.Left.Peer, cancellationToken: Token).AsTask();
             await pair.Right.Endpoint.DisposeAsync();
-            // As one to a lost peer; or by the code, where the peer is there again.
+            // It fails as a send to a lost peer does, or with the error code if the peer is inserted again.
             await Assert.ThrowsAnyAsync<RmaOperationException>(() => sending);
             await inserting.WaitAsync(TestTime.Seconds(30), Token);
             message.Dispose();
@@ -74,7 +76,9 @@ public sealed class EndpointTests
         }
     }
 
-    /// <summary>Numbers of endpoints come again. What is for the one that had the number before does not reach the one that has it now.</summary>
+    /// <summary>
+    /// Numbers of endpoints are reused. A message for an earlier endpoint with a number must not reach the current one.
+    /// </summary>
     [Fact]
     public async Task AMessageForAnEarlierEndpointOfTheSameNumberIsNotReceived()
     {
@@ -149,7 +153,7 @@ public sealed class EndpointTests
         IRmaRegistration second = context.Register(address, memory.Length, RmaAccess.RemoteWrite);
         Assert.Throws<ArgumentException>(() => other.Deregister(first));
         context.Deregister(first);
-        // It would take the memory from the second one.
+        // It would take the memory from the second registration.
         Assert.Throws<ArgumentException>(() => context.Deregister(first));
         Assert.Throws<ObjectDisposedException>(() => first.Describe(0, 1, RmaAccess.RemoteWrite));
         Assert.Equal((ulong)address, second.Describe(0, 1, RmaAccess.RemoteWrite).Address);
@@ -177,7 +181,7 @@ public sealed class EndpointTests
         Assert.False(received.GetSpan(0, length).ContainsAnyExcept((byte)2));
     }
 
-    /// <summary>MPI wants no overlap: what lies within attached memory shares it.</summary>
+    /// <summary>MPI allows no overlap: a range within attached memory shares its attachment.</summary>
     [Fact]
     public void MemoryWithinAttachedMemoryIsAttachedOnce()
     {
@@ -194,7 +198,7 @@ public sealed class EndpointTests
         Assert.Throws<ArgumentException>(() => context.Deregister(new OtherRegistration()));
     }
 
-    /// <summary>MPI forbids it, and MPICH would not look.</summary>
+    /// <summary>MPI forbids it, and MPICH would not check.</summary>
     [Theory]
     [InlineData(-500, 1000)]
     [InlineData(500, 1000)]
@@ -212,7 +216,10 @@ public sealed class EndpointTests
         context.Deregister(later);
     }
 
-    /// <summary>Threads attach and detach the same memory at once: MPI does so one time after another, and at the end nothing is attached.</summary>
+    /// <summary>
+    /// Threads attach and detach the same memory at once: MPI does so one time after another, and in the end nothing is
+    /// attached.
+    /// </summary>
     [Fact]
     public async Task ThreadsShareWhatIsAttached()
     {
@@ -230,12 +237,15 @@ public sealed class EndpointTests
                 context.Deregister(part);
             }
         }, Token)));
-        // It would overlap.
+        // This would overlap if something were still attached.
         IRmaRegistration all = context.Register(address, memory.Length, RmaAccess.RemoteWrite);
         context.Deregister(all);
     }
 
-    /// <summary>Numbers of endpoints come again: an address that differs in its random part is of another endpoint, to which nothing was sent.</summary>
+    /// <summary>
+    /// Numbers of endpoints are reused: an address that differs in its random part belongs to another endpoint, to
+    /// which nothing was sent.
+    /// </summary>
     [Fact]
     public void AnotherEndpointOfTheSameNumberIsCountedAnew()
     {
@@ -251,7 +261,10 @@ public sealed class EndpointTests
         job.Close();
     }
 
-    /// <summary>A short write has no request, and MPI may read its bytes until the flush. Another endpoint is open, whose caller makes no progress.</summary>
+    /// <summary>
+    /// A short write has no request, and MPI may read its bytes until the flush. Another endpoint is open, whose caller
+    /// makes no progress.
+    /// </summary>
     [Theory]
     [InlineData(64)]
     [InlineData(100_000)]

@@ -6,7 +6,10 @@ using Xunit;
 
 namespace AllocTools.Mpi.Tests;
 
-/// <summary>Ranks that are killed or hang, memory that can't be attached or was never, limits, and faults: what docs/providers.md says of MPI.</summary>
+/// <summary>
+/// Tests ranks that are killed or hang, memory that can't be attached or never was, limits, and faults, as documented for MPI in
+/// docs/providers.md.
+/// </summary>
 public sealed class FailingRankTests
 {
     private const int Length = 4096;
@@ -14,7 +17,7 @@ public sealed class FailingRankTests
 
     public static TheoryData<MpiImplementation> Implementations => MpiRanks.Implementations;
 
-    /// <summary>That is MPI's rule.</summary>
+    /// <summary>This is a rule of MPI.</summary>
     [Theory]
     [MemberData(nameof(Implementations))]
     public async Task ARankThatIsKilledEndsTheJob(MpiImplementation implementation)
@@ -27,7 +30,7 @@ public sealed class FailingRankTests
         Assert.True(other.WaitForExit(TimeSpan.FromSeconds(60)));
     }
 
-    /// <summary>What it is sent times out, and says why; once it goes on, all is as before.</summary>
+    /// <summary>Operations to the rank time out, and report the reason; once it continues, everything is as before.</summary>
     [Theory]
     [MemberData(nameof(Implementations))]
     public async Task ARankThatHangsIsReportedByTheTimeoutAndServedLater(MpiImplementation implementation)
@@ -42,7 +45,7 @@ public sealed class FailingRankTests
         Assert.Contains("did not complete within 1", late, StringComparison.Ordinal);
         Assert.Contains("the peer has posted no receive for it, or makes no progress", late, StringComparison.Ordinal);
 
-        // The one that timed out is taken back: this receive gets the next one.
+        // The receive that timed out is taken back: this receive gets the next message.
         string second = await ranks.AskAsync(0, $"rent {Length} 5");
         string answer = "error";
         for (int tries = 0; tries < 30 && answer.StartsWith("error", StringComparison.Ordinal); tries++)
@@ -56,8 +59,9 @@ public sealed class FailingRankTests
     }
 
     /// <summary>
-    /// Open MPI copies between the processes of a machine without the target's help; with MPICH the flush waits for the target, and the
-    /// operation times out while it does. The bytes may come later, so its buffer is kept until then.
+    /// Open MPI copies between the processes of a machine without the target's help. With MPICH, the flush waits for
+    /// the target, and the operation times out meanwhile. The bytes may still arrive later, so its buffer is kept until
+    /// then.
     /// </summary>
     [Theory]
     [MemberData(nameof(Implementations))]
@@ -88,7 +92,10 @@ public sealed class FailingRankTests
         Assert.Equal("0606", await ranks.AskAsync(0, $"peek {back} 0 2"));
     }
 
-    /// <summary>MPI_Finalize would wait for it without a limit; and with MPICH so does the flush of a write, in the endpoint's thread.</summary>
+    /// <summary>
+    /// MPI_Finalize would wait for the other rank without a limit. With MPICH, so does the flush of a write, in the
+    /// endpoint's thread.
+    /// </summary>
     [Theory]
     [InlineData(MpiImplementation.OpenMpi, false)]
     [InlineData(MpiImplementation.Mpich, false)]
@@ -107,13 +114,14 @@ public sealed class FailingRankTests
             Assert.Contains("did not complete within", await ranks.AskAsync(0, $"write {source} {remote}"), StringComparison.Ordinal);
         ranks.End(0);
         Assert.True(ended.WaitForExit(TestTime.Seconds(60)));
-        // By mpirun, since one has ended without MPI_Finalize.
+        // mpirun ends it, since a rank has ended without MPI_Finalize.
         Assert.True(hung.WaitForExit(TestTime.Seconds(60)));
-        // And not by a signal, as where a thread is in MPI while the process runs what libraries do at exit.
+        // The rank was not ended by a signal, which happens if a thread is in MPI while the process runs the libraries'
+        // exit handlers.
         Assert.Contains("a rank has ended with 0", (await ranks.WaitAsync()).Output, StringComparison.Ordinal);
     }
 
-    /// <summary>The ranks would come to different collective calls: one to the exchange, the other to the end.</summary>
+    /// <summary>The ranks would make different collective calls: one for the exchange, the other for the end.</summary>
     [Theory]
     [MemberData(nameof(Implementations))]
     public async Task ARankEndsThoughAnotherOneHasNotComeToAnExchange(MpiImplementation implementation)
@@ -125,7 +133,7 @@ public sealed class FailingRankTests
         Assert.True(ended.WaitForExit(TestTime.Seconds(60)));
     }
 
-    /// <summary>Either mpirun ends ranks once another one has ended without MPI_Finalize; MPICH's reports no error.</summary>
+    /// <summary>Both mpiruns end ranks once another one has ended without MPI_Finalize; MPICH's reports no error.</summary>
     [Theory]
     [InlineData(MpiImplementation.OpenMpi, 1)]
     [InlineData(MpiImplementation.Mpich, 0)]
@@ -139,7 +147,10 @@ public sealed class FailingRankTests
         Assert.Equal(exitCode, (await ranks.WaitAsync()).ExitCode);
     }
 
-    /// <summary>Environment.Exit, in the midst of the job: that rank waits for the others, which still reach its memory, and MPI is finalized by all.</summary>
+    /// <summary>
+    /// A rank calls Environment.Exit in the middle of the job: it waits for the others, which still access its memory,
+    /// and all ranks finalize MPI.
+    /// </summary>
     [Theory]
     [MemberData(nameof(Implementations))]
     public async Task ARankThatExitsWaitsForTheOthers(MpiImplementation implementation)
@@ -157,7 +168,7 @@ public sealed class FailingRankTests
         Assert.Equal(0, (await ranks.WaitAsync()).ExitCode);
     }
 
-    /// <summary>By default the ranks wait for each other without a limit, and MPI is finalized by all.</summary>
+    /// <summary>By default, the ranks wait for each other without a limit, and all of them finalize MPI.</summary>
     [Theory]
     [MemberData(nameof(Implementations))]
     public async Task ARankThatGoesOnAfterAnotherHasEndedEndsInOrder(MpiImplementation implementation)
@@ -170,7 +181,10 @@ public sealed class FailingRankTests
         Assert.Equal(0, (await ranks.EndAsync()).ExitCode);
     }
 
-    /// <summary>Open MPI knows what is attached, and refuses; with MPICH the bytes are written wherever the address leads, which ends the job here.</summary>
+    /// <summary>
+    /// Open MPI knows what is attached, and refuses. With MPICH the bytes are written wherever the address leads, which
+    /// ends the job here.
+    /// </summary>
     [Theory]
     [MemberData(nameof(Implementations))]
     public async Task AWriteToWhatIsNotAttachedIsRefusedByOpenMpiOnly(MpiImplementation implementation)
@@ -187,13 +201,13 @@ public sealed class FailingRankTests
         }
         Assert.Contains("failed with MPI_ERR_RMA_RANGE", await ranks.AnswerAsync(0), StringComparison.Ordinal);
 
-        // The same of memory that was attached.
+        // The same holds for memory that was attached before.
         string target = await ranks.AskAsync(1, $"rent {Length} 0");
         string remote = await ranks.AskAsync(1, $"expose {target} 0 {Length} RemoteWrite");
         Assert.Equal("ok", await ranks.AskAsync(0, $"write {source} {remote}"));
     }
 
-    /// <summary>osc_rdma_max_attach.</summary>
+    /// <summary>The limit is osc_rdma_max_attach.</summary>
     [Theory]
     [MemberData(nameof(Implementations))]
     public async Task OpenMpiAttaches64RangesAndTheErrorNamesTheParameter(MpiImplementation implementation)
@@ -201,7 +215,7 @@ public sealed class FailingRankTests
         await using MpiRanks ranks = await MpiRanks.StartAsync(implementation);
         string answer = "";
         int rented = 0;
-        // Over the largest size class: each is attached by itself.
+        // These are larger than the largest size class, so each is attached separately.
         for (; rented < 80 && !answer.StartsWith("error", StringComparison.Ordinal); rented++)
             answer = await ranks.AskAsync(0, $"rent {2 << 20} 0");
         if (implementation == MpiImplementation.Mpich)
@@ -225,7 +239,7 @@ public sealed class FailingRankTests
             Assert.Equal($"{i}", await ranks.AskAsync(0, $"rent {2 << 20} 0"));
     }
 
-    /// <summary>Between ranks of one machine nothing is locked. CAP_IPC_LOCK, which root has, would lift the limit.</summary>
+    /// <summary>Between ranks of one machine, no memory is locked. CAP_IPC_LOCK, which root has, would lift the limit.</summary>
     [Theory]
     [MemberData(nameof(Implementations))]
     public async Task ALowLimitOfLockedMemoryIsNoLimitHere(MpiImplementation implementation)
@@ -243,7 +257,7 @@ public sealed class FailingRankTests
         Assert.Equal("0 0", await ranks.AskAsync(1, "locked"));
     }
 
-    /// <summary>Open MPI, and UCX below MPICH, would take SIGSEGV, by which .NET knows a null reference.</summary>
+    /// <summary>Open MPI, and UCX below MPICH, would take over SIGSEGV, by which .NET detects a null reference.</summary>
     [Theory]
     [MemberData(nameof(Implementations))]
     public async Task ANullReferenceIsAnExceptionAsBefore(MpiImplementation implementation)
@@ -255,7 +269,7 @@ public sealed class FailingRankTests
         Assert.Equal(0, (await ranks.EndAsync()).ExitCode);
     }
 
-    /// <summary>capabilities(7).</summary>
+    /// <summary>Returns the effective capabilities of a process: capabilities(7).</summary>
     private static ulong EffectiveRightsOf(int process) => ulong.Parse(
         File.ReadLines($"/proc/{process}/status").Single(static l => l.StartsWith("CapEff:", StringComparison.Ordinal))["CapEff:".Length..].Trim(),
         NumberStyles.HexNumber,

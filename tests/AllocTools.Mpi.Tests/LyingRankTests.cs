@@ -3,7 +3,10 @@ using Xunit;
 
 namespace AllocTools.Mpi.Tests;
 
-/// <summary>A rank that lies about what it was given. MPI has no keys; the tests say what that means, and what this library does instead.</summary>
+/// <summary>
+/// Tests a rank that lies about the memory that it was given. MPI has no keys; the tests show what that means, and what
+/// this library does instead.
+/// </summary>
 public sealed class LyingRankTests
 {
     public static TheoryData<MpiImplementation> Implementations => MpiRanks.Implementations;
@@ -16,7 +19,10 @@ public sealed class LyingRankTests
         Assert.All(ends, static e => Assert.Equal((e.Key, LieEnd.Believed), (e.Key, e.Value)));
     }
 
-    /// <summary>Open MPI compares the address with what is attached, at the liar's side. With MPICH the target's process touches the memory, and the job ends with it.</summary>
+    /// <summary>
+    /// Open MPI compares the address with what is attached, on the liar's side. With MPICH the target's process
+    /// accesses the memory, and the job ends with it.
+    /// </summary>
     [Theory]
     [InlineData(MpiImplementation.OpenMpi, LieEnd.Nothing)]
     [InlineData(MpiImplementation.Mpich, LieEnd.TargetEnded)]

@@ -29,7 +29,9 @@ public sealed class MpiTrust : TrustConformance<MpiTransport>
     protected override bool Enforces(string fabric) => false;
 }
 
-/// <summary>The MPI that has started this process; else MPICH, which works in a process that no mpirun has started.</summary>
+/// <summary>
+/// The MPI that has started this process; otherwise MPICH, which works in a process that was not started by mpirun.
+/// </summary>
 public sealed class MpiTransport : IConformingTransport
 {
     public static IEnumerable<string> Modes => Enum.GetNames<RmaProgress>();

@@ -6,7 +6,10 @@ using Xunit;
 
 namespace AllocTools.Mpi.Tests;
 
-/// <summary>The constants, layouts and handles of each mpi.h, as a C program has them that is compiled against it.</summary>
+/// <summary>
+/// Compares the constants, layouts and handles with those of each mpi.h, as a C program that is compiled against it
+/// reports them.
+/// </summary>
 public sealed class MpiConstantsTests
 {
     [Theory]
@@ -75,7 +78,7 @@ public sealed class MpiConstantsTests
             text.AppendLine($"P({name});");
         foreach ((string name, string handle) in HandlesOf(constants))
         {
-            // mpi.h of Open MPI declares its symbols.
+            // Open MPI's mpi.h declares its symbols.
             text.AppendLine(implementation == MpiImplementation.OpenMpi
                 ? $"printf(\"handle {name}=%d\\n\", (void*){name} == (void*)&{handle});"
                 : $"printf(\"handle {name}=0x%x\\n\", (unsigned){name});");

@@ -8,8 +8,8 @@ using Xunit;
 
 namespace AllocTools.Mpi.Tests;
 
-/// <summary>A job that an mpirun has started: test peers, one a rank, each of which takes lines and gives lines.</summary>
-/// <remarks>mpirun gives its standard input to one rank only, so ranks connect to a socket of the test.</remarks>
+/// <summary>A job that was started by an mpirun: one test peer per rank, each of which answers lines with lines.</summary>
+/// <remarks>mpirun passes its standard input to one rank only, so ranks connect to a socket of the test.</remarks>
 internal sealed class MpiRanks : IAsyncDisposable
 {
     private static readonly TimeSpan AnswerTime = TestTime.Seconds(60);
@@ -29,23 +29,23 @@ internal sealed class MpiRanks : IAsyncDisposable
         _mpirun.BeginErrorReadLine();
     }
 
-    /// <summary>Both implementations.</summary>
+    /// <summary>Gets both implementations.</summary>
     public static TheoryData<MpiImplementation> Implementations => [MpiImplementation.OpenMpi, MpiImplementation.Mpich];
 
-    /// <summary>mpirun, and what it needs to run as root and with more ranks than processors.</summary>
+    /// <summary>Returns the mpirun command, with the options to run as root and with more ranks than processors.</summary>
     public static string[] Command(MpiImplementation implementation) => implementation == MpiImplementation.OpenMpi
         ? ["mpirun.openmpi", "--allow-run-as-root", "--oversubscribe"]
         : ["mpirun.mpich"];
 
-    /// <summary>The test peer.</summary>
+    /// <summary>Gets the path of the test peer.</summary>
     public static string Program => Path.Combine(PeerProcess.BuiltFolder, "AllocTools.TestPeer");
 
     /// <summary>Starts a job.</summary>
-    /// <param name="implementation">Whose mpirun.</param>
-    /// <param name="count">How many ranks.</param>
+    /// <param name="implementation">The implementation whose mpirun is used.</param>
+    /// <param name="count">The number of ranks.</param>
     /// <param name="options">Options of the peers, such as <c>caller</c>.</param>
     /// <param name="wrapper">A command that starts each rank, such as <c>prlimit</c>.</param>
-    /// <param name="kind">What the test peer is.</param>
+    /// <param name="kind">The kind of test peer.</param>
     public static async Task<MpiRanks> StartAsync(MpiImplementation implementation, int count = 2, string[]? options = null, string[]? wrapper = null, string kind = "mpi")
     {
         using TcpListener listener = new(IPAddress.Loopback, 0);
@@ -72,7 +72,7 @@ internal sealed class MpiRanks : IAsyncDisposable
         }
     }
 
-    /// <summary>Runs a command to its end.</summary>
+    /// <summary>Runs a command until it exits.</summary>
     /// <returns>Its exit code, and what it has printed.</returns>
     public static async Task<(int ExitCode, string Output)> RunAsync(string[] command, TimeSpan limit, IReadOnlyDictionary<string, string?>? environment = null)
     {
@@ -91,7 +91,7 @@ internal sealed class MpiRanks : IAsyncDisposable
         return (process.HasExited ? process.ExitCode : -1, await output + await errors);
     }
 
-    /// <summary>Has a rank do something.</summary>
+    /// <summary>Sends a line to a rank and returns its answer.</summary>
     public async Task<string> AskAsync(int rank, string line)
     {
         await TellAsync(rank, line);
@@ -104,10 +104,10 @@ internal sealed class MpiRanks : IAsyncDisposable
 
     public int ProcessIdOf(int rank) => _ranks[rank].ProcessId;
 
-    /// <summary>A rank ends by itself, as far as the others let it.</summary>
+    /// <summary>Lets a rank end on its own, as far as the others allow it.</summary>
     public void End(int rank) => _ranks[rank].Dispose();
 
-    /// <summary>Ranks end by themselves, and so does mpirun.</summary>
+    /// <summary>Lets the ranks end on their own, and mpirun with them.</summary>
     /// <returns>mpirun's exit code, and what it and the ranks have printed.</returns>
     public async Task<(int ExitCode, string Output)> EndAsync()
     {

@@ -3,7 +3,7 @@ using Xunit;
 
 namespace AllocTools.Mpi.Tests;
 
-/// <summary>The job's thread: what it looks after may fail, which ends neither the process nor the looking.</summary>
+/// <summary>Tests the job's thread: work that fails on it ends neither the process nor the thread's checks.</summary>
 public sealed class MpiThreadTests
 {
     private static CancellationToken Token => TestContext.Current.CancellationToken;
@@ -28,7 +28,7 @@ public sealed class MpiThreadTests
         }
     }
 
-    /// <summary>Else a process with contexts and no endpoint would serve no other rank.</summary>
+    /// <summary>Otherwise a process with contexts but no endpoint would not serve other ranks.</summary>
     [Fact]
     public async Task ItLooksOnceItIsWokenForWork()
     {
@@ -43,7 +43,7 @@ public sealed class MpiThreadTests
         thread.End();
     }
 
-    /// <summary>What it is asked to do runs on it, and its failure is the caller's.</summary>
+    /// <summary>Requested work runs on the thread, and its failure is reported to the caller.</summary>
     [Fact]
     public async Task AFailureOfWorkIsTheCallers()
     {

@@ -6,8 +6,9 @@ using Xunit;
 namespace AllocTools.Mpi.Tests;
 
 /// <summary>
-/// The conformance suite, and what else holds of MPI's endpoints, under Open MPI. This process runs it with MPICH, which works without an mpirun; Open MPI wants a job of two ranks, and a
-/// process has one MPI. So each class runs once more in a process that mpirun starts, beside a rank that does nothing.
+/// Runs the conformance suite and the other tests of MPI's endpoints under Open MPI. This process uses MPICH, which
+/// works without an mpirun. Open MPI needs a job of two ranks, and a process can use only one MPI. So each class runs
+/// once more in a process that mpirun starts, beside a rank that does nothing.
 /// </summary>
 public sealed partial class OpenMpiConformanceTests
 {

@@ -2,7 +2,7 @@ using Xunit;
 
 namespace AllocTools.Mpi.Tests;
 
-/// <summary>Two ranks of a job.</summary>
+/// <summary>Tests two ranks of a job.</summary>
 public sealed class TwoRankTests
 {
     public static TheoryData<MpiImplementation> Implementations => MpiRanks.Implementations;
@@ -54,7 +54,7 @@ public sealed class TwoRankTests
         await using MpiRanks ranks = await MpiRanks.StartAsync(implementation);
         await ConnectAsync(ranks);
         string message = await ranks.AskAsync(0, "rent 300000 1");
-        // One that is under way, and one that comes later.
+        // One message is under way, and another one follows later.
         await ranks.TellAsync(0, $"send {message} 300000");
         Assert.Equal("ok", await ranks.AskAsync(1, "close"));
         Assert.Contains("its endpoint was closed", await ranks.AnswerAsync(0), StringComparison.Ordinal);
@@ -62,7 +62,7 @@ public sealed class TwoRankTests
         Assert.Equal(0, (await ranks.EndAsync()).ExitCode);
     }
 
-    /// <summary>Both ranks ask MPI for the addresses, at the same time, and insert the other one.</summary>
+    /// <summary>Makes both ranks ask MPI for the addresses, at the same time, and insert each other.</summary>
     internal static async Task ConnectAsync(MpiRanks ranks)
     {
         await ranks.TellAsync(0, "connect 1");

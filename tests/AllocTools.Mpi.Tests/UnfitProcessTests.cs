@@ -4,12 +4,15 @@ using Xunit;
 
 namespace AllocTools.Mpi.Tests;
 
-/// <summary>Processes that can't be a rank, and jobs that lack one: the start fails, and says what to do.</summary>
+/// <summary>
+/// Tests processes that can't be a rank, and jobs in which a rank is missing: the start fails, and the error says what
+/// to do.
+/// </summary>
 public sealed class UnfitProcessTests
 {
     private const string MpichFile = "the file of MPICH";
 
-    /// <summary>Open MPI is asked for in a process that no mpirun has started.</summary>
+    /// <summary>Open MPI is requested in a process that was not started by mpirun.</summary>
     [Fact]
     public async Task OpenMpiWithoutMpirunSaysSo()
     {
@@ -27,7 +30,7 @@ public sealed class UnfitProcessTests
         Assert.Contains("no dynamic windows in a job of one rank", output, StringComparison.Ordinal);
     }
 
-    /// <summary>MPICH works alone: it is a job of one rank.</summary>
+    /// <summary>MPICH works without mpirun: the process is a job of one rank.</summary>
     [Fact]
     public async Task MpichNeedsNoMpirun()
     {
@@ -36,7 +39,10 @@ public sealed class UnfitProcessTests
         Assert.Contains("mpich, rank 0 of 1", output, StringComparison.Ordinal);
     }
 
-    /// <summary>What an mpirun sets says little, since each implementation can be built for the other's starter; where it was right, each process is a job of its own.</summary>
+    /// <summary>
+    /// The variables that an mpirun sets are no proof, since each implementation can be built for the other's starter.
+    /// If they were right after all, each process is a job of its own.
+    /// </summary>
     [Fact]
     public async Task TheImplementationOfTheOptionsIsTakenWithAWarning()
     {
@@ -50,7 +56,10 @@ public sealed class UnfitProcessTests
         Assert.Contains("PMI_RANK is set, which the mpirun of MPICH does; it makes each process of Open MPI a job of its own. Start the process with the mpirun of Open MPI", output, StringComparison.Ordinal);
     }
 
-    /// <summary>Options that name no library leave none behind; those that name another one than the process has are refused.</summary>
+    /// <summary>
+    /// Options that name no library leave none loaded; options that name a library other than the process's are
+    /// refused.
+    /// </summary>
     [Theory]
     [InlineData("/nowhere/libmpi.so", "LibraryPath is '/nowhere/libmpi.so', which does not exist. Correct it; or leave it out, and install it with", "", "mpich, rank 0 of 1")]
     [InlineData("libmpich.so.12", "mpich, rank 0 of 1", MpichFile, "mpich, rank 0 of 1")]
@@ -64,14 +73,14 @@ public sealed class UnfitProcessTests
         Assert.Contains(saidNext, lines[1], StringComparison.Ordinal);
     }
 
-    /// <summary>The file that the system finds.</summary>
+    /// <summary>Returns the file that the system finds.</summary>
     private static string FindMpich()
     {
         MpiTransport.Open(nameof(RmaProgress.Endpoint), static _ => { }).Dispose();
         return File.ReadLines("/proc/self/maps").Select(static l => l[(l.LastIndexOf(' ') + 1)..]).First(static p => Path.GetFileName(p).StartsWith("libmpich.so.12", StringComparison.Ordinal));
     }
 
-    /// <summary>It would be another one than the options name.</summary>
+    /// <summary>The loaded library might differ from the one that the options name.</summary>
     [Fact]
     public async Task AskingWhetherMpiIsThereLoadsNone()
     {
@@ -89,7 +98,10 @@ public sealed class UnfitProcessTests
     [InlineData("libnothere.so.1", false)]
     public void LibrariesAreFoundAsTheSystemDoes(string name, bool isThere) => Assert.Equal(isThere, AllocTools.Interop.GlobalLibrary.IsThere(name));
 
-    /// <summary>.NET takes SIGTERM for itself while MPI waits for the other rank, which is not undone with what MPI takes.</summary>
+    /// <summary>
+    /// .NET handles SIGTERM from a time at which MPI waits for the other rank. Undoing MPI's own handlers must not undo
+    /// that.
+    /// </summary>
     [Theory]
     [InlineData(MpiImplementation.OpenMpi)]
     [InlineData(MpiImplementation.Mpich)]
@@ -102,7 +114,7 @@ public sealed class UnfitProcessTests
         Assert.Contains("asked while it starts: True, heard", output, StringComparison.Ordinal);
     }
 
-    /// <summary>The other rank is there, and opens nothing.</summary>
+    /// <summary>The other rank exists, but opens nothing.</summary>
     [Theory]
     [InlineData(MpiImplementation.OpenMpi)]
     [InlineData(MpiImplementation.Mpich)]
@@ -111,7 +123,7 @@ public sealed class UnfitProcessTests
         (int exitCode, string output) = await MpiRanks.RunAsync(
             [.. MpiRanks.Command(implementation), "-n", "1", MpiRanks.Program, "mpi-open", "Any", "0.5", ":", "-n", "1", "sleep", "100"],
             TestTime.Seconds(60));
-        // mpirun ends the other one, as this one has failed.
+        // mpirun ends the other rank, because this one has failed.
         Assert.InRange(exitCode, 1, 127);
         Assert.Contains("Not all ranks of the MPI job have opened the provider within 0.5 s", output, StringComparison.Ordinal);
         Assert.Contains("Provider:StartTimeout", output, StringComparison.Ordinal);
@@ -126,7 +138,7 @@ public sealed class UnfitProcessTests
         Assert.Equal("moved\nfinalized by the application\n", output);
     }
 
-    /// <summary>Endpoints whose threads look for messages are open then: no call into MPI begins any more.</summary>
+    /// <summary>At that time, endpoints are open whose threads look for messages: no further call into MPI may begin.</summary>
     [Theory]
     [InlineData(MpiImplementation.OpenMpi, "libmpi.so.40")]
     [InlineData(MpiImplementation.Mpich, "libmpich.so.12")]

@@ -4,7 +4,10 @@ using Xunit;
 
 namespace AllocTools.Packages.Tests;
 
-/// <summary>The repository packs where it has no history, or only some, and came from a folder. What that concerns shows in the smallest package.</summary>
+/// <summary>
+/// Tests that the repository can be packed if it has no history or only a part of it, and was cloned from a folder. The
+/// smallest package shows the effects.
+/// </summary>
 public sealed class CheckoutTests(Packed packed)
 {
     [Fact]

@@ -9,7 +9,7 @@ using Xunit;
 
 namespace AllocTools.Packages.Tests;
 
-/// <summary>What is in the packages.</summary>
+/// <summary>Tests the content of the packages.</summary>
 public sealed class PackageTests(Packed packed)
 {
     /// <summary>The kind of SourceLink's JSON in a portable PDB.</summary>
@@ -17,10 +17,10 @@ public sealed class PackageTests(Packed packed)
 
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
-    /// <summary>The projects below src that are libraries.</summary>
+    /// <summary>Gets the projects below src that are libraries.</summary>
     public static TheoryData<string> Libraries => new(Projects.Where(name => name is not ("AllocTools.Templates" or "AllocTools.Tool")));
 
-    /// <summary>All projects below src.</summary>
+    /// <summary>Gets all projects below src.</summary>
     public static TheoryData<string> All => new(Projects);
 
     private static IEnumerable<string> Projects => Directory.EnumerateFiles(Path.Combine(Repository.Root, "src"), "*.csproj", SearchOption.AllDirectories)
@@ -70,14 +70,14 @@ public sealed class PackageTests(Packed packed)
         string readme = await TextAsync(archive, "README.md");
         Assert.StartsWith("# ", readme, StringComparison.Ordinal);
         Assert.Contains("`", readme, StringComparison.Ordinal);
-        // A link to a file of the repository would lead nowhere.
+        // A relative link to a file of the repository would be broken.
         Assert.DoesNotMatch(@"\]\((?!https://)", readme);
 
         Assert.Equal("icon.png", Value(metadata, "icon"));
         using Stream icon = archive.GetEntry("icon.png")!.Open();
         byte[] header = new byte[24];
         await icon.ReadExactlyAsync(header, Token);
-        // The signature, the length and the name of the first chunk, then width and height.
+        // These are the signature, the length and the name of the first chunk, then width and height.
         Assert.Equal("89504E470D0A1A0A0000000D494844520000008000000080", Convert.ToHexString(header));
     }
 
@@ -106,11 +106,11 @@ public sealed class PackageTests(Packed packed)
         Assert.Equal(
             $$$"""{"documents":{"/_/*":"https://raw.githubusercontent.com/example/alloctools/{{{await HeadAsync()}}}/*"}}""",
             Encoding.UTF8.GetString(reader.GetBlobBytes(link.Value)));
-        // Nothing tells of the machine that it was built on.
+        // Nothing reveals the machine on which it was built.
         Assert.All(reader.Documents, document => Assert.StartsWith("/_", reader.GetString(reader.GetDocument(document).Name), StringComparison.Ordinal));
     }
 
-    /// <summary>Without one of the files, or without the analyzer, a public member could come or go unseen.</summary>
+    /// <summary>Without one of the files, or without the analyzer, a public member could be added or removed unnoticed.</summary>
     [Theory]
     [MemberData(nameof(Libraries))]
     public async Task TheBuildComparesThePublicMembersOfALibraryWithItsBaseline(string package)
@@ -138,7 +138,7 @@ public sealed class PackageTests(Packed packed)
             .Where(a => a.Constructor.Kind == HandleKind.MemberReference
                 && reader.GetString(reader.GetTypeReference((TypeReferenceHandle)reader.GetMemberReference((MemberReferenceHandle)a.Constructor).Parent).Name) == "DebuggableAttribute")
             .Select(a => reader.GetBlobBytes(a.Value)).Single();
-        // DebuggingModes, an integer after the prolog: without DisableOptimizations (256).
+        // DebuggingModes is an integer after the prolog: without DisableOptimizations (256).
         Assert.Equal(0, BitConverter.ToInt32(debuggable, 2) & 256);
 
         XElement metadata = await MetadataAsync(archive, "AllocTools.Hosting");
@@ -146,7 +146,10 @@ public sealed class PackageTests(Packed packed)
         Assert.DoesNotContain(metadata.Descendants(), e => e.Name.LocalName == "dependency" && e.Attribute("id")!.Value is "MinVer" or "Microsoft.CodeAnalysis.PublicApiAnalyzers");
     }
 
-    /// <summary>Another clone in another folder makes no difference. One library and what it needs stand for all, as compiling takes its time.</summary>
+    /// <summary>
+    /// A clone in another folder makes no difference. One library and its dependencies stand for all, because compiling
+    /// takes time.
+    /// </summary>
     [Fact]
     public async Task TheSameCommitMakesTheSamePackages()
     {
@@ -160,7 +163,10 @@ public sealed class PackageTests(Packed packed)
             File.ReadAllBytes(Path.Combine(packed.Clone, file)).AsSpan().SequenceEqual(File.ReadAllBytes(Path.Combine(clone, file))), $"{file} differs"));
     }
 
-    /// <summary>The generator of log messages writes classes, and parts of a class in several files, in an order that is not the same each time, and the assembly would differ, too.</summary>
+    /// <summary>
+    /// The generator of log messages writes classes, and the parts of a class in several files, in an order that varies,
+    /// so the assembly would vary, too.
+    /// </summary>
     [Fact]
     public void AnAssemblyHasOneDeclarationOfAClassWithLogMessages()
     {

@@ -8,10 +8,14 @@ using Xunit;
 
 namespace AllocTools.Packages.Tests;
 
-/// <summary>The packages that eng/pack makes of this repository, once for all tests, and a folder in which projects can use them.</summary>
+/// <summary>
+/// The packages that eng/pack builds from this repository, once for all tests, and a folder in which projects can use
+/// them.
+/// </summary>
 /// <remarks>
-/// They are made in a clone that seems to have come from <see cref="Address"/>, wherever the repository has come from. What is restored from the packages goes to a folder of the tests, because
-/// the version of a package is that of the commit, and the user's own folder would keep what was packed before an edit.
+/// They are built in a clone that seems to have come from <see cref="Address"/>, wherever the repository comes from.
+/// Packages are restored to a folder of the tests, because the version of a package is that of the commit, and the
+/// user's own folder would keep what was packed before an edit.
 /// </remarks>
 public sealed class Packed : IAsyncLifetime
 {
@@ -21,16 +25,16 @@ public sealed class Packed : IAsyncLifetime
     private readonly string _compiler = $"alloctools-{Guid.NewGuid():N}";
     private string? _restored;
 
-    /// <summary>The clone in which they were made.</summary>
+    /// <summary>Gets the clone in which they were built.</summary>
     public string Clone => Path.Combine(_folder.Path, "clone");
 
-    /// <summary>Where the packages are.</summary>
+    /// <summary>Gets the folder of the packages.</summary>
     public string Packages => PackagesOf(Clone);
 
-    /// <summary>What eng/pack printed last.</summary>
+    /// <summary>Gets the last line that eng/pack printed.</summary>
     public string LastLine { get; private set; } = "";
 
-    /// <summary>The version that all packages have.</summary>
+    /// <summary>Gets the version of all packages.</summary>
     public string Version { get; private set; } = "";
 
     public async ValueTask InitializeAsync()
@@ -62,7 +66,7 @@ public sealed class Packed : IAsyncLifetime
         _restored = Path.Combine(_folder.Path, "restored");
     }
 
-    /// <summary>Clones the repository, with all files as they are now, also those that are not committed.</summary>
+    /// <summary>Clones the repository with all files as they are now, including uncommitted ones.</summary>
     /// <returns>The clone, which seems to have come from <see cref="Address"/>.</returns>
     public async Task<string> CloneAsync(string folder)
     {
@@ -76,7 +80,7 @@ public sealed class Packed : IAsyncLifetime
     }
 
     /// <summary>Runs eng/pack in a clone.</summary>
-    /// <returns>What it printed. It warned of nothing.</returns>
+    /// <returns>Its output, which contains no warning.</returns>
     public async Task<string> PackAsync(string clone, string projects = "")
     {
         (int status, string output, string errors) = await RunAsync(clone, $"eng/pack {projects}");
@@ -85,20 +89,20 @@ public sealed class Packed : IAsyncLifetime
         return output;
     }
 
-    /// <summary>Where eng/pack puts packages.</summary>
+    /// <summary>Returns the folder into which eng/pack puts packages.</summary>
     public static string PackagesOf(string clone) => Path.Combine(clone, "artifacts", "packages");
 
-    /// <summary>A new folder, for a project that takes the packages.</summary>
+    /// <summary>Creates a folder for a project that uses the packages.</summary>
     public string NewFolder(string name) => Directory.CreateDirectory(Path.Combine(_folder.Path, "projects", name)).FullName;
 
-    /// <summary>The package of a name.</summary>
+    /// <summary>Returns the path of a package.</summary>
     public string PathOf(string package, string extension = "nupkg") => Path.Combine(Packages, $"{package}.{Version}.{extension}");
 
-    /// <summary>Opens the package of a name.</summary>
+    /// <summary>Opens a package.</summary>
     public ZipArchive Open(string package, string extension = "nupkg") => ZipFile.OpenRead(PathOf(package, extension));
 
-    /// <summary>Runs lines of a shell.</summary>
-    /// <returns>What they printed.</returns>
+    /// <summary>Runs lines in a shell, which must succeed.</summary>
+    /// <returns>Their output.</returns>
     public async Task<string> SuccessAsync(string folder, string lines)
     {
         (int status, string output, string errors) = await RunAsync(folder, lines);
@@ -106,7 +110,7 @@ public sealed class Packed : IAsyncLifetime
         return output;
     }
 
-    /// <summary>Runs lines of a shell, which ends at the first that fails.</summary>
+    /// <summary>Runs lines in a shell, which exits at the first one that fails.</summary>
     public async Task<(int Status, string Output, string Errors)> RunAsync(string folder, string lines)
     {
         using Process process = Start(folder, "bash", "-e", "-o", "pipefail", "-c", lines);
@@ -124,7 +128,10 @@ public sealed class Packed : IAsyncLifetime
         }
     }
 
-    /// <summary>Starts a program. The compiler stays for the next one, and ends with the tests; no other build server is left behind.</summary>
+    /// <summary>
+    /// Starts a program. The compiler server is kept for the next one, and ends with the tests; no other build server
+    /// is left behind.
+    /// </summary>
     public Process Start(string folder, params string[] command)
     {
         ProcessStartInfo start = new(command[0], command[1..])
@@ -136,10 +143,11 @@ public sealed class Packed : IAsyncLifetime
         start.Environment["MSBUILDDISABLENODEREUSE"] = "1";
         start.Environment["UseSharedCompilation"] = "true";
         start.Environment["SharedCompilationId"] = _compiler;
-        // Builds of the repository analyze its code, and compare its packages with advisories; a test must not fail because of a new one.
+        // Builds of the repository analyze its code, and check its packages for advisories; a test must not fail
+        // because of a new one.
         start.Environment["RunAnalyzers"] = "false";
         start.Environment["NuGetAudit"] = "false";
-        // What the command says is read.
+        // The tests read the output of the command.
         start.Environment["DOTNET_CLI_UI_LANGUAGE"] = "en";
         start.Environment["DOTNET_NOLOGO"] = "1";
         if (_restored is not null)

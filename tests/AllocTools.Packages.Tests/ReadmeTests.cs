@@ -4,7 +4,7 @@ using Xunit;
 
 namespace AllocTools.Packages.Tests;
 
-/// <summary>The README's first program takes the packages, and is built and run as it stands there.</summary>
+/// <summary>Tests that the README's first program can be built with the packages and run, unchanged.</summary>
 public sealed partial class ReadmeTests(Packed packed)
 {
     private static CancellationToken Token => TestContext.Current.CancellationToken;
@@ -17,7 +17,7 @@ public sealed partial class ReadmeTests(Packed packed)
         string folder = packed.NewFolder("readme");
         string home = Directory.CreateDirectory(Path.Combine(folder, "AllocTools")).FullName;
         List<string> lines = [.. Commands().Match(section).Groups["lines"].Value.Split('\n', StringSplitOptions.RemoveEmptyEntries)];
-        // The packages are packed already, and are a source of the folder's own.
+        // The packages are packed already, and the folder has its own source for them.
         Assert.StartsWith("./eng/pack", lines[0], StringComparison.Ordinal);
         Assert.StartsWith("dotnet nuget add source \"$PWD/artifacts/packages\"", lines[1], StringComparison.Ordinal);
         await packed.SuccessAsync(home, string.Join('\n', lines[2..]));

@@ -8,7 +8,7 @@ using Xunit;
 
 namespace AllocTools.Packages.Tests;
 
-/// <summary>What <c>dotnet new alloctools-worker</c> makes is built and run as it is.</summary>
+/// <summary>Tests that the output of <c>dotnet new alloctools-worker</c> can be built and run unchanged.</summary>
 public sealed partial class TemplateTests(Packed packed)
 {
     private static CancellationToken Token => TestContext.Current.CancellationToken;
@@ -67,7 +67,7 @@ public sealed partial class TemplateTests(Packed packed)
         Assert.Contains("The inbox has 8388608 bytes.", output, StringComparison.Ordinal);
     }
 
-    /// <summary>Installs the template into a place of its own, generates a project, and builds it without a warning.</summary>
+    /// <summary>Installs the template separately, generates a project, and builds it without a warning.</summary>
     private async Task<string> BuildAsync(string name, string parameters)
     {
         string folder = packed.NewFolder("template-" + name);
@@ -81,13 +81,15 @@ public sealed partial class TemplateTests(Packed packed)
         Assert.Equal(
             await File.ReadAllTextAsync(Path.Combine(Repository.Root, "src", "AllocTools.Hosting", "ConfigurationSchema.json"), Token),
             await File.ReadAllTextAsync(Path.Combine(home, "obj", "alloctools.schema.json"), Token));
-        // No condition of the template is left in what it makes.
+        // No condition of the template is left in its output.
         foreach (string file in Directory.EnumerateFiles(home).Where(path => Path.GetExtension(path) is ".cs" or ".json" or ".csproj"))
             Assert.DoesNotMatch("#if|#el|#end|FABRIC|PACKAGES", await File.ReadAllTextAsync(file, Token));
         return home;
     }
 
-    /// <summary>A port that is in use, a role that there is not, and a file that is no JSON: one line each, and the exit code 1.</summary>
+    /// <summary>
+    /// Asserts that a port in use, an unknown role, and an invalid JSON file each give one line, and the exit code 1.
+    /// </summary>
     private async Task AssertSaysWhatIsWrongAsync(string home, string name)
     {
         using var other = new TcpListener(IPAddress.Loopback, 0);

@@ -3,7 +3,7 @@ using Xunit;
 
 namespace AllocTools.Packages.Tests;
 
-/// <summary>The package of the tool is installed and run.</summary>
+/// <summary>Tests that the package of the tool can be installed and run.</summary>
 public sealed class ToolTests(Packed packed)
 {
     [Fact]
@@ -12,7 +12,7 @@ public sealed class ToolTests(Packed packed)
         string folder = packed.NewFolder("tool");
         await packed.SuccessAsync(folder, "dotnet tool install --tool-path tools --prerelease AllocTools.Tool");
         (int status, string output, string errors) = await packed.RunAsync(folder, "tools/alloctools doctor --json");
-        // 1 says that this machine has a problem, which is not the tool's.
+        // 1 means that this machine has a problem, which is not the tool's fault.
         Assert.True(status is 0 or 1, output + errors);
         JsonNode report = JsonNode.Parse(output)!;
         Assert.Equal(packed.Version, (string?)report["version"]);

@@ -9,7 +9,10 @@ using Xunit;
 
 namespace AllocTools.Sample.Tests;
 
-/// <summary>The programs of docs/guide.md and docs/operations.md are built and run as they stand there; the examples of the code's documentation are compiled.</summary>
+/// <summary>
+/// Tests that the programs of docs/guide.md and docs/operations.md can be built and run unchanged, and that the
+/// examples in the code's documentation compile.
+/// </summary>
 public sealed partial class GuideTests
 {
     private static CancellationToken Token => TestContext.Current.CancellationToken;
@@ -37,7 +40,7 @@ public sealed partial class GuideTests
             Task<string> rest = owner.StandardOutput.ReadToEndAsync(Token);
             (int status, string output, string writerErrors) = await Dotnet.RunAsync(Path.Combine(folder.Path, "Writer"), "built/Writer.dll", "--Owner", address);
             Assert.True(status == 0, output + writerErrors);
-            // 8 parts of 1 MiB, of bytes 1 to 8.
+            // There are 8 parts of 1 MiB, with bytes 1 to 8.
             Assert.Contains("The owner's bytes add up to 37748736.", output, StringComparison.Ordinal);
 
             using Process stop = Process.Start("kill", $"-TERM {owner.Id}");
@@ -85,7 +88,7 @@ public sealed partial class GuideTests
             string home = Directory.CreateDirectory(Path.Combine(folder.Path, name)).FullName;
             await File.WriteAllTextAsync(Path.Combine(home, name + ".csproj"), project, Token);
             await File.WriteAllTextAsync(Path.Combine(home, "Program.cs"), files[name + "/Program.cs"], Token);
-            // What is no program of its own is compiled with one.
+            // Code that is not a program of its own is compiled together with one.
             await File.WriteAllTextAsync(Path.Combine(home, "Rest.cs"), $"using AllocTools;\nusing AllocTools.Endpoints;\n\nstatic class Rest\n{{\n{rest.Replace("\nstatic ", "\npublic static ", StringComparison.Ordinal)}}}\n", Token);
             await Dotnet.BuildAsync(home, "built");
         }
@@ -147,7 +150,7 @@ public sealed partial class GuideTests
         await Dotnet.BuildAsync(folder.Path, "built");
     }
 
-    /// <summary>A file that is no JSON is reported by its name and place, and not by a stack trace.</summary>
+    /// <summary>Asserts that an invalid JSON file is reported by its name and position, not by a stack trace.</summary>
     private static async Task AssertABrokenFileIsALineAsync(string home, string program)
     {
         string settings = Path.Combine(home, "appsettings.json");
@@ -178,15 +181,15 @@ public sealed partial class GuideTests
         return ((IPEndPoint)probe.LocalEndpoint).Port;
     }
 
-    /// <summary>A line that begins with a file's name and ends with a colon, and the block below it.</summary>
+    /// <summary>Matches a line that begins with a file's name and ends with a colon, and the block below it.</summary>
     [GeneratedRegex(@"^`(?<name>\w+/[\w.]+)`[^\n]*:\n\n```\w+\n(?<code>.*?)^```", RegexOptions.Multiline | RegexOptions.Singleline)]
     private static partial Regex NamedBlock();
 
-    /// <summary>A block of C# that belongs to no file.</summary>
+    /// <summary>Matches a block of C# that belongs to no file.</summary>
     [GeneratedRegex(@"(?<!^`[\w/.]+`[^\n]*)\n\n```csharp\n(?<code>.*?)^```", RegexOptions.Multiline | RegexOptions.Singleline)]
     private static partial Regex UnnamedBlock();
 
-    /// <summary>The lines of a documentation comment, and the first line of what it is of.</summary>
+    /// <summary>Matches the lines of a documentation comment, and the first line of the documented member.</summary>
     [GeneratedRegex(@"(?<comment>(?:^ *///[^\n]*\n)+)(?<member>[^\n]*)", RegexOptions.Multiline)]
     private static partial Regex Documented();
 

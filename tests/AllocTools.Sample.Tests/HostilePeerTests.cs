@@ -10,7 +10,7 @@ using Xunit;
 
 namespace AllocTools.Sample.Tests;
 
-/// <summary>A real receiver, and a sender that holds its ticket and says what it should not.</summary>
+/// <summary>Tests a real receiver with a sender that holds its ticket and violates the protocol.</summary>
 public sealed class HostilePeerTests : IAsyncDisposable
 {
     private const string ProviderName = "tcp;ofi_rxm";
@@ -25,7 +25,7 @@ public sealed class HostilePeerTests : IAsyncDisposable
     {
         _context = new LibfabricProvider(new LibfabricOptions { Provider = ProviderName, Node = "127.0.0.1", Access = RmaAccess.RemoteWrite }).Open();
         _pool = new RmaMemoryPool<LibfabricProvider>(_context, new RmaMemoryPoolOptions { DrainTimeout = TimeSpan.Zero, Access = RmaAccess.RemoteWrite });
-        // It lives, whatever it says or does not say.
+        // The sender stays alive, whatever it sends or does not send.
         _connections = new RmaConnections(_pool, new RmaConnectionOptions { HeartbeatInterval = TimeSpan.FromMilliseconds(200) });
     }
 
@@ -117,7 +117,7 @@ public sealed class HostilePeerTests : IAsyncDisposable
     [Fact]
     public async Task WhatStrangersSendIsIgnored()
     {
-        // A busy machine sets up no connection within 2 s at times.
+        // A busy machine sometimes takes longer than 2 s to set up a connection.
         string ticket = await StartAsync(seconds: 60);
         await using (RmaConnection stranger = await ConnectAsync(ticket))
         {
@@ -127,7 +127,7 @@ public sealed class HostilePeerTests : IAsyncDisposable
         }
         await using (RmaConnection stranger = await ConnectAsync(ticket))
             await stranger.Output.WriteAsync("GET / HTTP/1.1\r\n\r\n"u8.ToArray(), Token);
-        // It says nothing for as long as it may, and holds up nobody.
+        // It is silent for as long as it may be, and blocks nobody.
         await using RmaConnection silent = await ConnectAsync(ticket);
         using var source = new TemporaryFolder();
         await using var sender = new SampleProcess("--role", "sender", "--provider", ProviderName, "--peer", ticket, "--file", source.Write("data.bin", 1_000_000));
@@ -152,7 +152,10 @@ public sealed class HostilePeerTests : IAsyncDisposable
         return await _connections.ConnectAsync(new IPEndPoint(IPAddress.Parse(address.Host), address.Port), Token);
     }
 
-    /// <summary>Offers the file, and once the receiver has accepted it sends a piece of it, and more that is none.</summary>
+    /// <summary>
+    /// Offers a file. Once the receiver has accepted it, sends a piece of it, followed by data that is not a part of
+    /// it.
+    /// </summary>
     private async Task OfferAsync(Peer peer, Message offer, byte[] bytes, string more = "")
     {
         await peer.SendAsync(offer, Token);

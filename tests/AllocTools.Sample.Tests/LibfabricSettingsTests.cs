@@ -3,7 +3,10 @@ using Xunit;
 
 namespace AllocTools.Sample.Tests;
 
-/// <summary>What the configuration says of libfabric's own settings, which it reads once in a process; it says itself what it has read.</summary>
+/// <summary>
+/// Tests libfabric's own settings from the configuration, which it reads once per process; libfabric itself reports
+/// what it has read.
+/// </summary>
 public sealed class LibfabricSettingsTests : IDisposable
 {
     private const string Settings = "--AllocTools:Provider:Settings:FI_LOG_LEVEL=info";

@@ -6,7 +6,10 @@ using Xunit;
 
 namespace AllocTools.Sample.Tests;
 
-/// <summary>The blocks of docs/guide.md's section on memory are compiled as they stand there, and each prints what the text says.</summary>
+/// <summary>
+/// Tests that the blocks of docs/guide.md's section on memory compile unchanged, and that each prints what the text
+/// says.
+/// </summary>
 public sealed partial class MemoryGuideTests
 {
     private const string Section = "## Memory where you already have it\n";
@@ -23,7 +26,7 @@ public sealed partial class MemoryGuideTests
         section = next < 0 ? section : section[..next];
         Match[] blocks = [.. (IEnumerable<Match>)Block().Matches(section)];
         Assert.NotEmpty(blocks);
-        // One that does not match would be neither compiled nor missed.
+        // A block that does not match would be neither compiled nor missed.
         Assert.Equal(Heading().Matches(section).Select(static h => h.Groups["title"].Value), blocks.Select(static b => b.Groups["title"].Value));
         Assert.Equal(blocks.Length, section.Split("\n```csharp").Length - 1);
         using TemporaryFolder folder = new();
@@ -43,7 +46,10 @@ public sealed partial class MemoryGuideTests
 
     private static bool IsCompiledOnly(Match block) => block.Groups["compile"].Success;
 
-    /// <summary>A program with a method for each block. Each that runs has pools, endpoints and a peer's memory of its own.</summary>
+    /// <summary>
+    /// Returns a program with a method for each block. Each block that runs has its own pools, endpoints and peer
+    /// memory.
+    /// </summary>
     private static string ProgramOf(Match[] blocks)
     {
         var methods = new StringBuilder();
@@ -110,13 +116,15 @@ public sealed partial class MemoryGuideTests
             """;
     }
 
-    /// <summary>The namespaces below AllocTools that the core has for memory; a program may use each without saying so.</summary>
+    /// <summary>
+    /// Returns the core's namespaces for memory below AllocTools; the text need not mention that a program uses them.
+    /// </summary>
     private static IEnumerable<string> OptionalNamespaces() => typeof(RmaBuffer).Assembly.GetExportedTypes()
         .Select(static t => t.Namespace!)
         .Where(static n => n is "AllocTools.Buffers" or "AllocTools.Caching" or "AllocTools.Collections" or "AllocTools.Cells")
         .Distinct();
 
-    /// <summary>The version that the repository's own programs use.</summary>
+    /// <summary>Returns the version that the repository's own programs use.</summary>
     private static string TensorsVersion() => XDocument.Load(Path.Combine(Repository.Root, "Directory.Packages.props"))
         .Descendants("PackageVersion").Single(static p => (string?)p.Attribute("Include") == "System.Numerics.Tensors").Attribute("Version")!.Value;
 
@@ -140,7 +148,7 @@ public sealed partial class MemoryGuideTests
     [GeneratedRegex(@"^### (?<title>[^\n]+)$", RegexOptions.Multiline)]
     private static partial Regex Heading();
 
-    /// <summary>A heading, text, a block, and the line that says what it prints.</summary>
+    /// <summary>Matches a heading, text, a block, and the line that says what it prints.</summary>
     [GeneratedRegex(@"^### (?<title>[^\n]+)\n(?:(?!^### |^```).*\n)*^```csharp(?<compile> compile)?\n(?<code>(?:(?!^```).*\n)*)^```\n(?:\n(?:It|This) prints `(?<printed>[^`]+)`)?", RegexOptions.Multiline)]
     private static partial Regex Block();
 }

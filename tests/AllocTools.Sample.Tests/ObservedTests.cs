@@ -5,7 +5,7 @@ using Xunit;
 
 namespace AllocTools.Sample.Tests;
 
-/// <summary>The sample under an operator's eyes: on the terminal, and for Prometheus.</summary>
+/// <summary>Tests what an operator sees of the sample: on the terminal, and in Prometheus.</summary>
 public sealed class ObservedTests
 {
     private static CancellationToken Token => TestContext.Current.CancellationToken;
@@ -18,7 +18,7 @@ public sealed class ObservedTests
         int port = FreePort();
         await using var sample = SampleProcess.PoolDrill("--live", "--prometheus", $"http://127.0.0.1:{port}/metrics");
         string row = "";
-        // Class, bar, rented, idle, hits, misses, ratio: until there were some.
+        // The columns are class, bar, rented, idle, hits, misses and ratio: wait until there are hits.
         while (!row.Split('│', StringSplitOptions.TrimEntries).Skip(5).Take(1).Any(hits => hits is not ("0" or "")))
             row = await sample.ReadUntilAsync("│ 524288 │");
         using var client = new HttpClient();

@@ -1,10 +1,10 @@
 namespace AllocTools.Sample.Tests;
 
-/// <summary>A project for programs that documents show, which refers to the library's own projects.</summary>
+/// <summary>A project for programs shown in documents, which refers to the library's own projects.</summary>
 internal static class ProgramProject
 {
     /// <param name="clone">The path of the repository.</param>
-    /// <param name="outputType">What it makes.</param>
+    /// <param name="outputType">The output type.</param>
     public static string Text(string clone, string outputType = "Exe") => $"""
         <Project Sdk="Microsoft.NET.Sdk.Worker">
           <PropertyGroup>

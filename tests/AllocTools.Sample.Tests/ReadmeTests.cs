@@ -4,12 +4,12 @@ using Xunit;
 
 namespace AllocTools.Sample.Tests;
 
-/// <summary>The README's first program, in this repository. AllocTools.Packages.Tests run it with the packages.</summary>
+/// <summary>Tests the README's first program in this repository. AllocTools.Packages.Tests run it with the packages.</summary>
 public sealed partial class ReadmeTests
 {
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
-    /// <summary>The code is analyzed where the library is built for itself, and never by who uses it.</summary>
+    /// <summary>The code is analyzed only when the library itself is built, never in its users' builds.</summary>
     [Fact]
     public async Task AProjectThatReachesTheLibraryByASymbolicLinkGetsNoneOfItsWarnings()
     {
@@ -19,7 +19,7 @@ public sealed partial class ReadmeTests
         string home = Directory.CreateDirectory(Path.Combine(folder.Path, "First")).FullName;
         await File.WriteAllTextAsync(Path.Combine(home, "First.csproj"), ProgramProject.Text("../AllocTools"), Token);
         await File.WriteAllTextAsync(Path.Combine(home, "Program.cs"), BlockOf(readme, "csharp"), Token);
-        // In a place of its own, where nothing is compiled yet.
+        // The build uses its own folder, where nothing is compiled yet.
         await Dotnet.BuildAsync(home, "built", $"-p:ArtifactsPath={folder.Path}/artifacts");
         string library = Path.Combine("src", "AllocTools", "AllocTools.csproj");
         foreach (string property in new[] { "TreatWarningsAsErrors", "RunAnalyzers" })

@@ -6,7 +6,7 @@ using Xunit;
 
 namespace AllocTools.Sample.Tests;
 
-/// <summary>A transfer that was ended early, and another one that goes on where it was (<c>--resume</c>).</summary>
+/// <summary>Tests a transfer that was ended early, and another one that continues it (<c>--resume</c>).</summary>
 public sealed partial class ResumeTests : IDisposable
 {
     private readonly TemporaryFolder _source = new();
@@ -20,8 +20,8 @@ public sealed partial class ResumeTests : IDisposable
         _target.Dispose();
     }
 
-    /// <param name="provider">Over what.</param>
-    /// <param name="killsReceiver">The receiver's process is killed, or the sender's.</param>
+    /// <param name="provider">The provider.</param>
+    /// <param name="killsReceiver">Whether the receiver's process is killed, or the sender's.</param>
     [Theory]
     [InlineData("tcp;ofi_rxm", true)]
     [InlineData("tcp;ofi_rxm", false)]
@@ -71,7 +71,7 @@ public sealed partial class ResumeTests : IDisposable
         Assert.Single(_target.Files);
     }
 
-    /// <summary>Its time and its length are the same.</summary>
+    /// <summary>The time and the length of the source are the same.</summary>
     [Fact]
     public async Task ASourceThatHasOtherBytesIsRefused()
     {
@@ -95,7 +95,7 @@ public sealed partial class ResumeTests : IDisposable
         Assert.Contains("Transfer:Resume is set, but OutputDirectory is not", Assert.Single(result.ErrorLines), StringComparison.Ordinal);
     }
 
-    /// <returns>What it has said of its end.</returns>
+    /// <returns>What it has printed about its end.</returns>
     private async Task<string> InterruptAsync(string provider, string file, bool killsReceiver)
     {
         await using var sample = new SampleProcess("--provider", provider, "--file", file, "--output", _target.Path, "--resume", "--timeout", "60");
@@ -112,7 +112,7 @@ public sealed partial class ResumeTests : IDisposable
         {
             sample.Kill();
             await receiver.WaitForExitAsync(Token).WaitAsync(TestTime.Seconds(30), Token);
-            // The receiver has the standard error of the process that had started it.
+            // The receiver has the standard error of the process that started it.
             return (await sample.EndAsync()).Error;
         }
     }

@@ -4,7 +4,7 @@ using AllocTools.Testing;
 
 namespace AllocTools.Sample.Tests;
 
-/// <summary>The built sample as a process. It is ended with the test.</summary>
+/// <summary>The built sample as a process, which is ended with the test.</summary>
 internal sealed class SampleProcess : IAsyncDisposable
 {
     private static readonly TimeSpan Patience = TestTime.Seconds(90);
@@ -31,10 +31,13 @@ internal sealed class SampleProcess : IAsyncDisposable
         _error = _process.StandardError.ReadToEndAsync();
     }
 
-    /// <summary>The sample that keeps a pool busy, or drills it.</summary>
+    /// <summary>Starts the sample that keeps a pool busy, or drills it.</summary>
     public static SampleProcess PoolDrill(params string[] arguments) => new([], arguments, "PoolDrill");
 
-    /// <summary>Its arguments for a provider, or for PROVIDER@NODE, with time-outs for a machine as slow as this one; later arguments win.</summary>
+    /// <summary>
+    /// Returns its arguments for a provider, or for PROVIDER@NODE, with timeouts for a machine as slow as this one;
+    /// later arguments take precedence.
+    /// </summary>
     public static string[] On(string fabric)
     {
         string[] where = fabric.Split('@') is [var provider, var node] ? ["--provider", provider, "--node", node] : ["--provider", fabric];
@@ -48,7 +51,7 @@ internal sealed class SampleProcess : IAsyncDisposable
 
     public int Id => _process.Id;
 
-    /// <summary>Reads its output up to the first line that has the text.</summary>
+    /// <summary>Reads its output up to the first line that contains the text.</summary>
     public async Task<string> ReadUntilAsync(string text)
     {
         while (await _process.StandardOutput.ReadLineAsync().WaitAsync(Patience) is { } line)
@@ -69,7 +72,7 @@ internal sealed class SampleProcess : IAsyncDisposable
     public async Task<string> ReadLineAsync() => await _process.StandardOutput.ReadLineAsync().WaitAsync(Patience)
         ?? throw new InvalidOperationException($"It ended: {await _error}");
 
-    /// <summary>Waits until it ends by itself.</summary>
+    /// <summary>Waits until it exits on its own.</summary>
     public async Task<SampleResult> EndAsync()
     {
         _output.Append(await _process.StandardOutput.ReadToEndAsync().WaitAsync(Patience));
@@ -77,16 +80,16 @@ internal sealed class SampleProcess : IAsyncDisposable
         return new SampleResult(_process.ExitCode, _output.ToString(), await _error.WaitAsync(Patience));
     }
 
-    /// <summary>The process that it started, as the kernel's list has it.</summary>
+    /// <summary>Returns the process that it started, from the kernel's list.</summary>
     public int ChildId()
     {
-        // Each thread has a list of those that it started.
+        // Each thread has a list of the processes that it started.
         IEnumerable<string> children = Directory.EnumerateDirectories($"/proc/{_process.Id}/task")
             .SelectMany(thread => File.ReadAllText(Path.Combine(thread, "children")).Split(' ', StringSplitOptions.RemoveEmptyEntries));
         return int.Parse(children.Single(), System.Globalization.CultureInfo.InvariantCulture);
     }
 
-    /// <summary>SIGKILL to this one alone.</summary>
+    /// <summary>Sends SIGKILL to this process only.</summary>
     public void Kill() => _process.Kill(entireProcessTree: false);
 
     public async ValueTask DisposeAsync()

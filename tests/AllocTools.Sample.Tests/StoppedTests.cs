@@ -5,10 +5,10 @@ using Xunit;
 
 namespace AllocTools.Sample.Tests;
 
-/// <summary>One of the processes is asked to stop, or killed, while a file is on its way.</summary>
+/// <summary>Tests that one of the processes is asked to stop, or killed, while a file is being transferred.</summary>
 public sealed class StoppedTests : IDisposable
 {
-    /// <summary>The sample's time-out, in seconds: far more than what ends without one takes.</summary>
+    /// <summary>The sample's timeout in seconds: far more than an end without a timeout takes.</summary>
     private const int Timeout = 60;
 
     private readonly TemporaryFolder _source = new();
@@ -51,7 +51,7 @@ public sealed class StoppedTests : IDisposable
         var clock = Stopwatch.StartNew();
         await SignalAsync("KILL", sample.ChildId());
         SampleResult result = await sample.EndAsync();
-        // Its end is seen; nobody waits for a time-out.
+        // The end of the other process is noticed; nobody waits for a timeout.
         Assert.True(clock.Elapsed < TimeSpan.FromSeconds(Timeout), $"it took {clock.Elapsed}");
         Assert.Equal(1, result.ExitCode);
         Assert.Contains("killed by signal 9", Assert.Single(result.ErrorLines), StringComparison.Ordinal);
@@ -115,7 +115,7 @@ public sealed class StoppedTests : IDisposable
     public async Task AFileThatMayNotGetSoLongIsSaidInOneLine()
     {
         string file = _source.Write("data.bin", 8 << 20);
-        // The runtime's own mapped files would meet the limit, too (W^X).
+        // The runtime's own mapped files would exceed the limit, too (W^X).
         await using var sample = new SampleProcess(
             ["env", "DOTNET_EnableWriteXorExecute=0", "sh", "-c", "trap '' XFSZ; exec prlimit --fsize=4194304 -- \"$@\"", "sh"],
             ["--file", file, "--output", _target.Path]);

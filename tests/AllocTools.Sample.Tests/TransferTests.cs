@@ -14,13 +14,13 @@ public sealed class TransferTests : IDisposable
 
     private static readonly string[] ShortTimeout = ["--timeout", TestTime.Seconds(3).TotalSeconds.ToString(CultureInfo.InvariantCulture)];
 
-    // Long enough to be interrupted, after the first tenth that is told.
+    // The file is long enough to be interrupted after the first tenth, which is reported.
     private static readonly long LongFile = (long)((4L << 30) / TestTime.Factor);
 
     private readonly TemporaryFolder _source = new();
     private readonly TemporaryFolder _target = new();
 
-    /// <summary>Providers, as the sample takes them, or what the environment asks for: PROVIDER@NODE.</summary>
+    /// <summary>Gets the providers, as the sample accepts them, or those that the environment asks for: PROVIDER@NODE.</summary>
     public static TheoryData<string> Providers => [.. Fabric.Named ?? ["tcp;ofi_rxm", "shm", "sockets"]];
 
     public static TheoryData<string> ProvidersWithEndings => [.. Fabric.Named ?? ["tcp;ofi_rxm", "shm"]];
@@ -49,13 +49,17 @@ public sealed class TransferTests : IDisposable
         long[] made = result.Row("registrations made");
         Assert.Equal(rents, result.Row("hits"));
         Assert.Equal(rents.Zip(made, (r, m) => Math.Max(0, r - m)), result.Row("registrations saved"));
-        // Each side rents a ring, and the sender what it reads the file into; how often depends on how soon that is written and free again.
+        // Each side rents a ring, and the sender also the buffers into which it reads the file. How often depends on
+        // how soon these are written and free again.
         Assert.All(rents, r => Assert.True(r >= 2));
-        // What an ordinary user may lock on most distributions.
+        // This is what an ordinary user may lock on most distributions.
         Assert.All(result.Row("bytes registered"), b => Assert.InRange(b, 1, 8 << 20));
     }
 
-    /// <summary>Both sides are ranks that mpirun has started, and MPI itself gives the sender the receiver's ticket. eng/demo does the same with Open MPI.</summary>
+    /// <summary>
+    /// Both sides are ranks that mpirun has started, and MPI itself passes the receiver's ticket to the sender.
+    /// eng/demo does the same with Open MPI.
+    /// </summary>
     [Theory]
     [InlineData("openmpi", "mpirun.openmpi", "--allow-run-as-root", "--oversubscribe", "-n", "2")]
     [InlineData("mpich", "mpirun.mpich", "-n", "2")]
@@ -71,7 +75,7 @@ public sealed class TransferTests : IDisposable
         Assert.Equal([0L, 0L], result.Row("registrations made after warm-up"));
     }
 
-    /// <summary>The rank that can't go on gives the other one the reason.</summary>
+    /// <summary>The rank that can't continue passes the reason to the other one.</summary>
     [Fact]
     public async Task ARankWithoutItsFileFailsBothByMpi()
     {
@@ -81,7 +85,7 @@ public sealed class TransferTests : IDisposable
         Assert.Contains("error: The sender failed: ", result.Error, StringComparison.Ordinal);
     }
 
-    /// <summary>Else the sender would wait for a ticket.</summary>
+    /// <summary>Otherwise the sender would wait for a ticket.</summary>
     [Fact]
     public async Task ARankThatCanKeepNothingFailsBothByMpi()
     {
@@ -92,7 +96,7 @@ public sealed class TransferTests : IDisposable
         Assert.Contains($"error: The receiver failed: The output directory '{file}' can't be used", result.Error, StringComparison.Ordinal);
     }
 
-    /// <summary>As the environment tells UCX what it may use.</summary>
+    /// <summary>The environment tells UCX which transports it may use.</summary>
     [Theory]
     [InlineData("UCX_TLS=tcp")]
     [InlineData("UCX_TLS=shm")]
@@ -197,7 +201,7 @@ public sealed class TransferTests : IDisposable
     public async Task AFullDiskIsSaidInOneLineAndLeavesNothing()
     {
         string file = _source.Write("data.bin", 8 << 20);
-        // A disk of 4 MiB, in a mount namespace; what is left on it is listed before it goes.
+        // A disk of 4 MiB is mounted in a mount namespace; what is left on it is listed before it is removed.
         await using var sample = new SampleProcess(
             [.. MountNamespace, "sh", "-c", $"mount -t tmpfs -o size=4m tmpfs '{_target.Path}' && \"$@\"; code=$?; echo left: $(ls -A '{_target.Path}'); exit $code", "sh"],
             ["--file", file, "--output", _target.Path]);
@@ -261,7 +265,7 @@ public sealed class TransferTests : IDisposable
     public async Task WithoutLibfabricItSaysSoAndDoesTheSameInsideOneProcess()
     {
         string file = _source.Write("data.bin", (3 << 20) + 1);
-        // A mount namespace in which the library's file is an empty one.
+        // In this mount namespace, the library's file is an empty one.
         string library = LibfabricFile();
         await using var sample = new SampleProcess(
             [.. MountNamespace, "sh", "-c", $"mount --bind /dev/null '{library}' && exec \"$@\"", "sh"],
@@ -286,8 +290,8 @@ public sealed class TransferTests : IDisposable
     }
 
     /// <summary>
-    /// One line that says what, a code that is not 0, and nothing left behind. A receiver that was killed can't remove its
-    /// hidden part file; the final name is free all the same.
+    /// Asserts that it fails with one line that gives the reason, a nonzero exit code, and nothing left behind. A
+    /// receiver that was killed can't remove its hidden part file, but the final name is still free.
     /// </summary>
     private void AssertFailed(SampleResult result, string says, bool wasKilled = false)
     {

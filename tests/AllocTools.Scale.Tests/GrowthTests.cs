@@ -4,10 +4,15 @@ using Xunit;
 
 namespace AllocTools.Scale.Tests;
 
-/// <summary>No operation costs more the more there is of everything else on a machine, but for those that docs/reliability.md names.</summary>
+/// <summary>
+/// Tests that no operation costs more the more there is of everything else on a machine, except for those that
+/// docs/reliability.md names.
+/// </summary>
 public sealed class GrowthTests
 {
-    /// <summary>What costs a step for each slot, thread or class by design, with the reason in docs/reliability.md.</summary>
+    /// <summary>
+    /// Operations that by design cost a step for each slot, thread or class, for the reason in docs/reliability.md.
+    /// </summary>
     private static readonly string[] Linear =
     [
         "lose a peer with which an operation runs",
@@ -17,8 +22,9 @@ public sealed class GrowthTests
     ];
 
     /// <remarks>
-    /// What grows as N does costs 400 times as much among 4,000 as among 10. A busy neighbour adds no processor time of this thread but what it evicts from
-    /// the caches; the fastest of five rounds or more counts at each size, and slower rounds among 10 only make the factor smaller.
+    /// A cost that grows like N is 400 times as high among 4,000 as among 10. A busy neighbour adds no processor time
+    /// to this thread, except by evicting data from the caches. At each size the fastest of five or more rounds counts,
+    /// and slower rounds among 10 only make the factor smaller.
     /// </remarks>
     [Fact]
     public void AnOperationCostsHardlyMoreAmongThousands()
@@ -45,7 +51,8 @@ public sealed class GrowthTests
         var endpoint = (RmaEndpoint)machine.Endpoint;
         long before = endpoint.LooksForDeadlines;
         Assert.Equal(operations, scene.Run());
-        // A round over all slots, and an entry of the queue for each time-out; each has ended before its time of grace does, whose entry is dropped.
+        // There is a round over all slots, and an entry of the queue for each timeout. Each operation has ended before
+        // its grace period does, so that entry is dropped.
         Assert.InRange(endpoint.LooksForDeadlines - before, operations, 4L * operations);
     }
 
@@ -58,7 +65,7 @@ public sealed class GrowthTests
         using RenewalOfName scene = RenewalOfName.Of(machine, entries);
         scene.Run();
         Assert.Equal(0, scene.Looks);
-        // All leases end. The next look drops them, and looks at each once.
+        // All leases end. The next check drops them, and looks at each once.
         machine.Clock.Advance(TimeSpan.FromHours(2));
         Assert.Empty(scene.Read());
         Assert.Equal(entries, scene.Looks);

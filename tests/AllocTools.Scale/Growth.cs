@@ -1,16 +1,16 @@
 namespace AllocTools.Scale;
 
-/// <summary>What an operation costs among N: the medians of several rounds.</summary>
-/// <param name="N">How many there are.</param>
-/// <param name="Nanoseconds">Processor time of the thread, for an operation.</param>
-/// <param name="Fastest">The fastest round's.</param>
-/// <param name="Bytes">What an operation allocates on the managed heap.</param>
+/// <summary>The cost of an operation among N: the medians of several rounds.</summary>
+/// <param name="N">The number N.</param>
+/// <param name="Nanoseconds">The thread's processor time per operation.</param>
+/// <param name="Fastest">The time of the fastest round.</param>
+/// <param name="Bytes">The bytes that an operation allocates on the managed heap.</param>
 internal readonly record struct Cost(int N, double Nanoseconds, double Fastest, double Bytes);
 
-/// <summary>What an operation costs as N grows.</summary>
+/// <summary>The cost of an operation as N grows.</summary>
 internal sealed record Growth(string Name, string Among, IReadOnlyList<Cost> Costs)
 {
-    /// <summary>The e of cost = c × N^e that is nearest to what was measured, by least squares of the logarithms.</summary>
+    /// <summary>Gets the e of cost = c × N^e that fits the measurements best, by least squares of the logarithms.</summary>
     public double Exponent
     {
         get
@@ -23,6 +23,8 @@ internal sealed record Growth(string Name, string Among, IReadOnlyList<Cost> Cos
         }
     }
 
-    /// <summary>How many times as much an operation costs among the most as among the fewest, by the fastest rounds.</summary>
+    /// <summary>
+    /// Gets how many times as much an operation costs with the largest N as with the smallest, by the fastest rounds.
+    /// </summary>
     public double Factor => Costs[^1].Fastest / Costs[0].Fastest;
 }

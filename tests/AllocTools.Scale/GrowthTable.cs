@@ -3,7 +3,7 @@ using AllocTools.Doctor.Bench;
 
 namespace AllocTools.Scale;
 
-/// <summary>What was measured, as a table in Markdown and as a picture.</summary>
+/// <summary>Presents the measurements as a table in Markdown and as a picture.</summary>
 internal static class GrowthTable
 {
     public static void Print(IReadOnlyList<Growth> growths, IReadOnlyList<int> sizes, TextWriter to)
@@ -12,7 +12,7 @@ internal static class GrowthTable
         to.WriteLine($"|---|{string.Concat(Enumerable.Repeat("---:|", sizes.Count + 2))}");
         foreach (Growth growth in growths)
         {
-            // Where an option allows fewer the column has what was measured among the most, with their number.
+            // If an option allows fewer, the column shows what was measured with the largest number, and that number.
             IEnumerable<string> cells = sizes.Select(n => growth.Costs.FirstOrDefault(c => c.N == n) is { N: > 0 } cost ? Text(cost.Nanoseconds)
                 : growth.Costs[^1] is { } last && last.N < n && last.N * 10 > n ? $"{Text(last.Nanoseconds)} ({last.N.ToString("N0", CultureInfo.InvariantCulture)})" : "");
             to.WriteLine(string.Create(

@@ -4,17 +4,17 @@ using AllocTools.Scale.Simulation;
 namespace AllocTools.Scale;
 
 /// <summary>
-/// A machine with N peers, N slabs of 8 MiB of which N blocks are rented, N imported regions and N exposures, below a cap of 1 TiB. The pool and the endpoint
-/// are the real ones; the clock, the memory and the transport are simulated.
+/// A machine with N peers, N slabs of 8 MiB of which N blocks are rented, N imported regions and N exposures, below a
+/// cap of 1 TiB. The pool and the endpoint are real; the clock, the memory and the transport are simulated.
 /// </summary>
 internal sealed class Machine : IDisposable
 {
     public const long Cap = 1L << 40;
 
-    /// <summary>The blocks of the large class.</summary>
+    /// <summary>The block size of the large class.</summary>
     public const long Block = 8L << 20;
 
-    /// <summary>The blocks of the small class.</summary>
+    /// <summary>The block size of the small class.</summary>
     public const long Small = 4096;
 
     public static readonly TimeSpan OperationTimeout = TimeSpan.FromSeconds(30);
@@ -55,7 +55,7 @@ internal sealed class Machine : IDisposable
 
     public int Size { get; }
 
-    /// <summary>How many operations the endpoint may have outstanding.</summary>
+    /// <summary>Gets how many operations the endpoint may have outstanding.</summary>
     public int Slots { get; }
 
     public SimulatedClock Clock { get; } = new();
@@ -74,15 +74,15 @@ internal sealed class Machine : IDisposable
 
     public RemoteRegion[] Regions { get; }
 
-    /// <summary>What operations read.</summary>
+    /// <summary>Gets the buffer that operations read.</summary>
     public RmaBuffer Message { get; }
 
     public RmaBuffer RentedOf(int index) => _rented[index];
 
-    /// <summary>The same numbers in each run.</summary>
+    /// <summary>Gets random numbers that are the same in each run.</summary>
     public Random Random { get; } = new(20261127);
 
-    /// <summary>Another pool of the machine.</summary>
+    /// <summary>Creates another pool of the machine.</summary>
     public RmaMemoryPool<SimulatedProvider> NewPool(Action<RmaMemoryPoolOptions> configure)
     {
         var options = new RmaMemoryPoolOptions
@@ -96,7 +96,7 @@ internal sealed class Machine : IDisposable
         return new RmaMemoryPool<SimulatedProvider>(Context, options, "simulated", loggerFactory: null, Memory, Clock);
     }
 
-    /// <summary>The whole address of a peer.</summary>
+    /// <summary>Returns the whole address of a peer.</summary>
     public byte[] AddressOf(int peer)
     {
         byte[] address = Endpoint.Address.ToArray();
@@ -104,7 +104,7 @@ internal sealed class Machine : IDisposable
         return address;
     }
 
-    /// <summary>Removes a peer, and inserts it again, with its memory.</summary>
+    /// <summary>Removes a peer, and inserts it again together with its memory.</summary>
     public void InsertAgain(int peer)
     {
         Regions[peer].Dispose();
@@ -113,8 +113,8 @@ internal sealed class Machine : IDisposable
         Regions[peer] = Endpoint.Import(Peers[peer], _exposures[peer].Remote);
     }
 
-    /// <summary>Starts a write to a peer, which the driver's conduct decides on.</summary>
-    /// <returns>The number by which the driver knows it.</returns>
+    /// <summary>Starts a write to a peer. The driver's conduct decides what happens to it.</summary>
+    /// <returns>The number by which the driver identifies it.</returns>
     public int Write(int peer)
     {
         if (!Endpoint.TryPost(RmaOperation.Write(Message[..8], Regions[peer].Slice(0, 8), (ulong)peer)))
@@ -122,8 +122,8 @@ internal sealed class Machine : IDisposable
         return Driver.LastIndex;
     }
 
-    /// <summary>Makes a turn, and takes what has ended, until nothing ends any more.</summary>
-    /// <returns>How many operations have ended.</returns>
+    /// <summary>Makes progress turns and collects completions, until nothing completes any more.</summary>
+    /// <returns>The number of completed operations.</returns>
     public int Poll()
     {
         int ended = 0;

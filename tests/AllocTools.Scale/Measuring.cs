@@ -40,11 +40,11 @@ internal static partial class Measuring
         Of<ChangeAmongWatched>(),
     ];
 
-    /// <summary>Measures.</summary>
+    /// <summary>Measures the scenes.</summary>
     /// <param name="sizes">The sizes of the machines.</param>
-    /// <param name="least">How long each scene is measured at least, of processor time.</param>
-    /// <param name="only">Part of the name of the scenes; null: all.</param>
-    /// <param name="report">Called with the size and the name before each.</param>
+    /// <param name="least">The minimum processor time for which each scene is measured.</param>
+    /// <param name="only">A part of the names of the scenes to run; null for all.</param>
+    /// <param name="report">Called before each scene with the size and its name.</param>
     public static List<Growth> Run(IReadOnlyList<int> sizes, TimeSpan least, string? only = null, Action<int, string>? report = null)
     {
         var chosen = Scenes.Where(s => only is null || s.Name.Contains(only, StringComparison.OrdinalIgnoreCase)).ToList();
@@ -70,7 +70,7 @@ internal static partial class Measuring
 
     private static Cost Measure(IScene scene, int n, TimeSpan least)
     {
-        // The first round compiles.
+        // The first round compiles the code.
         scene.Prepare();
         scene.Run();
         List<double> times = [], bytes = [];
@@ -95,7 +95,9 @@ internal static partial class Measuring
         return values[values.Count / 2];
     }
 
-    /// <summary>What the current thread has used of a processor, in nanoseconds. What other programs do meanwhile is not in it.</summary>
+    /// <summary>
+    /// Returns the processor time of the current thread in nanoseconds. It does not include the work of other programs.
+    /// </summary>
     private static double ProcessorTime()
     {
         if (GetTime(ThreadCpuTime, out TimeSpec time) != 0)

@@ -11,10 +11,12 @@ using Xunit;
 
 namespace AllocTools.Site.Tests;
 
-/// <summary>No block of code in a document escapes: each is run by a test of its own, or compiled or read here.</summary>
+/// <summary>
+/// Checks that no block of code in a document is untested: each is run by a test of its own, or compiled or read here.
+/// </summary>
 public sealed class CodeBlockTests
 {
-    // The tests that compile or run the blocks of a document, of these languages.
+    // The tests that compile or run the blocks of a document in these languages.
     private static readonly (string Document, string Test, string[] Languages)[] TestedElsewhere =
     [
         ("docs/connections.md", "tests/AllocTools.Frameworks.Tests/SnippetTests.cs", ["csharp", "xml"]),
@@ -42,7 +44,7 @@ public sealed class CodeBlockTests
         global using Microsoft.Extensions.Logging;
         """;
 
-    // What the blocks of these documents take for granted.
+    // The code that the blocks of these documents take for granted.
     private const string Prelude = """
         using System.Diagnostics.Metrics;
         using AllocTools;
@@ -80,7 +82,7 @@ public sealed class CodeBlockTests
     public void EachTestThatIsNamedHereReadsItsDocument() => Assert.All(TestedElsewhere, entry =>
     {
         string test = File.ReadAllText(Path.Combine(Repository.Root, entry.Test));
-        // By the whole path, or by its parts.
+        // The test names the document by its whole path, or by its parts.
         string[] names = [$"\"{entry.Document}\"", $"\"{entry.Document.Replace("/", "\", \"", StringComparison.Ordinal)}\""];
         Assert.True(names.Any(name => test.Contains(name, StringComparison.Ordinal)), $"{entry.Test} does not read {entry.Document}.");
         Assert.All(entry.Languages, language => Assert.Contains(Document.Named(entry.Document).CodeBlocks, block => block.Language == language));
@@ -89,7 +91,8 @@ public sealed class CodeBlockTests
     [Fact]
     public void EachBlockOfCodeIsTested()
     {
-        // LinkTests holds the paths in a shell's lines; text is what a program prints, or a drawing; the others are of other programs: systemd's units, Kubernetes, C++.
+        // LinkTests check the paths in shell lines. Text is a program's output or a drawing. The others belong to other
+        // programs: systemd's units, Kubernetes, C++.
         string[] free = ["bash", "text", "ini", "yaml", "cpp"];
         Assert.All(
             Document.All.SelectMany(document => document.CodeBlocks),
@@ -98,7 +101,10 @@ public sealed class CodeBlockTests
                 $"No test is named for the block of '{block.Language}' at {block}."));
     }
 
-    /// <summary>The lines for a shell are of the shell's language. What they do is tested where programs are: the demo, the packages, the tool.</summary>
+    /// <summary>
+    /// Lines for a shell are valid in the shell's language. What they do is tested elsewhere: by the demo, the packages
+    /// and the tool.
+    /// </summary>
     [Fact]
     public async Task EachBlockForAShellCanBeParsedByIt()
     {
@@ -115,14 +121,14 @@ public sealed class CodeBlockTests
         }
     }
 
-    /// <summary>As a program of its own, after what the document takes for granted.</summary>
+    /// <summary>The block compiles as a program, after the code that the document takes for granted.</summary>
     [Theory]
     [MemberData(nameof(CompiledHere))]
     public void ABlockCompiles(string document, int line)
     {
         CodeBlock block = Document.Named(document).CodeBlocks.Single(b => b.Line == line);
         string[] usings = [.. block.Code.Split('\n').Where(l => l.StartsWith("using ", StringComparison.Ordinal) && l.EndsWith(';') && !l.Contains('=', StringComparison.Ordinal))];
-        // A whole program brings its own usings and variables.
+        // A whole program has its own usings and variables.
         string code = usings.Length > 0 ? block.Code : Prelude + block.Code;
         CSharpCompilation compilation = CSharpCompilation.Create(
             "Block",
@@ -133,7 +139,9 @@ public sealed class CodeBlockTests
         Assert.True(errors.Length == 0, $"{block}\n{string.Join('\n', errors)}\n{code}");
     }
 
-    /// <summary>All keys are known and all values valid. A part of a file is read as if it stood in the section of the pool.</summary>
+    /// <summary>
+    /// All keys are known and all values valid. A part of a file is read as if it were in the section of the pool.
+    /// </summary>
     [Theory]
     [MemberData(nameof(SettingsReadHere))]
     public void SettingsAreValid(string document, int line)
@@ -146,7 +154,7 @@ public sealed class CodeBlockTests
         Assert.True(section.Exists(), $"{block} has no section AllocTools.");
         ServiceCollection services = new();
         services.AddLogging();
-        // A comment above the block names another provider than libfabric's.
+        // A comment above the block names a provider other than libfabric's.
         _ = block.Mark switch
         {
             "<!-- UcxProvider -->" => services.AddRmaMemoryPool<UcxProvider>(section).RequireSection(),
@@ -157,11 +165,11 @@ public sealed class CodeBlockTests
             services.AddRmaDirectory().UseRedis();
         else if (section.GetSection("Directory").Exists())
             services.AddRmaDirectory();
-        // A section below the pool's is that of a second pool.
+        // A section below the pool's section belongs to another pool.
         foreach (string name in SectionsOfFurtherPools.Where(name => section.GetSection(name).Exists()))
             services.AddRmaMemoryPool<LibfabricProvider>(name, section.GetSection(name));
         using ServiceProvider provider = services.BuildServiceProvider();
-        // Checks the options of all pools of the container.
+        // This checks the options of all pools of the container.
         provider.GetRequiredService<IStartupValidator>().Validate();
     }
 

@@ -5,7 +5,7 @@ using Xunit;
 
 namespace AllocTools.Site.Tests;
 
-/// <summary>The program of docs/getting-started.md runs as it stands there, in two processes.</summary>
+/// <summary>Tests that the program of docs/getting-started.md runs unchanged, in two processes.</summary>
 [Collection(SiteTests.Builds)]
 public sealed partial class GettingStartedTests
 {
@@ -43,7 +43,7 @@ public sealed partial class GettingStartedTests
         }
     }
 
-    /// <summary>A line that begins with a file's name and ends with a colon, and the block below it.</summary>
+    /// <summary>Matches a line that begins with a file's name and ends with a colon, and the block below it.</summary>
     [GeneratedRegex(@"`(?<name>Hello/[\w.]+)`:\n\n```\w+\n(?<code>.*?)^```", RegexOptions.Multiline | RegexOptions.Singleline)]
     private static partial Regex NamedBlock();
 }

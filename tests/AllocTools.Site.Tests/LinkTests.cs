@@ -4,7 +4,7 @@ using Xunit;
 
 namespace AllocTools.Site.Tests;
 
-/// <summary>What the documents refer to exists.</summary>
+/// <summary>Checks that everything that the documents refer to exists.</summary>
 public sealed partial class LinkTests
 {
     [Fact]
@@ -49,11 +49,13 @@ public sealed partial class LinkTests
         Assert.All(names.Where(name => name != "index.md"), name => Assert.Contains(name, linked));
     }
 
-    /// <summary>The menu, the path and the README's table have the same groups, by the same names, with the same documents.</summary>
+    /// <summary>
+    /// The menu, the path and the README's table have the same groups, with the same names and the same documents.
+    /// </summary>
     [Fact]
     public void DocumentsAreGroupedAlikeEverywhere()
     {
-        // By the lines that begin with a group's name and with a document's.
+        // Lines begin with a group's name or with a document's.
         Dictionary<string, List<string>> groups = [];
         foreach (Match line in ContentsLine().Matches(File.ReadAllText(Path.Combine(Repository.Root, "docs", "toc.yml"))))
         {

@@ -16,11 +16,16 @@ using Xunit;
 
 namespace AllocTools.Site.Tests;
 
-/// <summary>The site is built by <c>eng/site</c> without a warning, and its pages work in a browser that has no network.</summary>
+/// <summary>
+/// Tests that <c>eng/site</c> builds the site without a warning, and that its pages work in a browser without a
+/// network.
+/// </summary>
 [Collection(SiteTests.Builds)]
 public sealed class SiteTests(BuiltSite site) : IClassFixture<BuiltSite>
 {
-    /// <summary>The collection of tests that build projects: they write to the same folders, so one goes after the other.</summary>
+    /// <summary>
+    /// The collection of tests that build projects: they write to the same folders, so they run one after the other.
+    /// </summary>
     internal const string Builds = "builds";
 
     public static TheoryData<string, string, string> Pages => new()
@@ -41,7 +46,7 @@ public sealed class SiteTests(BuiltSite site) : IClassFixture<BuiltSite>
         await using IPage page = await site.OpenAsync(path, faults);
         Assert.Equal(heading, (await page.EvaluateExpressionAsync<string>("document.querySelector('article h1').textContent")).Trim());
         Assert.Contains("AllocTools", await page.GetTitleAsync(), StringComparison.Ordinal);
-        // The bar above, and the contents beside where there are any.
+        // The bar is at the top, and the contents are at the side if there are any.
         await page.WaitForSelectorAsync("#navbar .nav-link");
         Assert.True(await page.EvaluateExpressionAsync<int>("document.querySelectorAll('#navbar .nav-link').length") >= 4);
         if (path.Contains('/', StringComparison.Ordinal))
@@ -52,7 +57,7 @@ public sealed class SiteTests(BuiltSite site) : IClassFixture<BuiltSite>
         Assert.True(faults.Count == 0, string.Join('\n', faults));
     }
 
-    /// <summary>Wide tables and code scroll by themselves, and the page does not.</summary>
+    /// <summary>Wide tables and code scroll separately, and the page does not.</summary>
     [Theory]
     [InlineData("docs/concepts.html", 400)]
     [InlineData("docs/concepts.html", 1280)]
@@ -103,7 +108,7 @@ public sealed class SiteTests(BuiltSite site) : IClassFixture<BuiltSite>
         }
     }
 
-    /// <summary>All public types of each library in src, whatever eng/site has chosen.</summary>
+    /// <summary>The reference contains all public types of each library in src, whatever eng/site has chosen.</summary>
     [Fact]
     public void EachLibraryIsInTheReference()
     {
@@ -114,7 +119,7 @@ public sealed class SiteTests(BuiltSite site) : IClassFixture<BuiltSite>
         Assert.True(missing.Length == 0, string.Join('\n', missing));
     }
 
-    // Read and not loaded: what a library refers to need not be here.
+    // The assembly is read but not loaded: its references need not be available.
     private static string[] PublicTypes(string library)
     {
         using PEReader file = new(File.OpenRead(Path.Combine(Repository.Root, "artifacts", "bin", library, "release", $"{library}.dll")));
@@ -127,7 +132,7 @@ public sealed class SiteTests(BuiltSite site) : IClassFixture<BuiltSite>
     }
 }
 
-/// <summary>The site, served on the loopback interface, and a browser.</summary>
+/// <summary>The built site, served on the loopback interface, and a browser.</summary>
 public sealed class BuiltSite : IAsyncLifetime
 {
     private WebApplication? _server;
@@ -156,12 +161,14 @@ public sealed class BuiltSite : IAsyncLifetime
         {
             ExecutablePath = FindBrowser(),
             Headless = true,
-            // Root has no sandbox. Whatever is not of the loopback interface goes to a proxy that is not there.
+            // Root has no sandbox. Requests beyond the loopback interface go to a proxy that does not exist.
             Args = ["--no-sandbox", "--disable-dev-shm-usage", "--proxy-server=127.0.0.1:9"],
         });
     }
 
-    /// <summary>The browser that eng/test found or installed: the names of <c>install_browser</c> in eng/lib.sh.</summary>
+    /// <summary>
+    /// Returns the browser that eng/test found or installed: the names of <c>install_browser</c> in eng/lib.sh.
+    /// </summary>
     private static string FindBrowser()
     {
         string[] names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
@@ -169,7 +176,7 @@ public sealed class BuiltSite : IAsyncLifetime
             ?? throw new InvalidOperationException($"There is no browser on the PATH. Install one of these: {string.Join(", ", names)}.");
     }
 
-    /// <summary>Opens a page, waits until it has loaded all, and notes whatever goes wrong in it.</summary>
+    /// <summary>Opens a page, waits until it has loaded completely, and notes everything that goes wrong in it.</summary>
     internal async Task<IPage> OpenAsync(string path, List<string> faults, int width = 1280, string scheme = "light")
     {
         IPage page = await _browser!.NewPageAsync();

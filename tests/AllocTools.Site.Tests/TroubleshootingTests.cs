@@ -6,10 +6,10 @@ using Xunit;
 
 namespace AllocTools.Site.Tests;
 
-/// <summary>docs/troubleshooting.md has the cause and the cure of each public exception and each log event.</summary>
+/// <summary>Checks that docs/troubleshooting.md has the cause and the cure of each public exception and each log event.</summary>
 public sealed class TroubleshootingTests
 {
-    /// <summary>All assemblies of the library that this project refers to, which are all of src but programs.</summary>
+    /// <summary>All assemblies of the library that this project refers to, which are all of src except programs.</summary>
     private static readonly Assembly[] Library = [.. Directory.EnumerateFiles(AppContext.BaseDirectory, "AllocTools*.dll").Where(path => !path.EndsWith("Tests.dll", StringComparison.Ordinal)).Select(Assembly.LoadFrom)];
 
     [Fact]
@@ -17,7 +17,7 @@ public sealed class TroubleshootingTests
     {
         string[] names = [.. Library.Select(assembly => assembly.GetName().Name!)];
         string[] documented = [.. Directory.EnumerateDirectories(Path.Combine(Testing.Repository.Root, "src")).Select(path => Path.GetFileName(path)!).Where(name => File.Exists(Path.Combine(Testing.Repository.Root, "src", name, name + ".csproj")))];
-        // Others have neither exceptions nor events: a test of theirs would say so here.
+        // The other assemblies have neither exceptions nor events; if one had, this test would fail.
         Assert.Contains(typeof(RmaException).Assembly, Library);
         Assert.Contains(typeof(RmaPoolStartException).Assembly, Library);
         Assert.Contains(typeof(RmaConnectionException).Assembly, Library);
@@ -55,7 +55,7 @@ public sealed class TroubleshootingTests
         .Select(File.ReadAllText)
         .Any(code => code.Contains("[LoggerMessage(", StringComparison.Ordinal) || (code.Contains("public sealed class", StringComparison.Ordinal) && code.Contains("Exception : ", StringComparison.Ordinal)));
 
-    /// <summary>The cells of the table below a mark, without its two lines of heading.</summary>
+    /// <summary>Returns the cells of the table below a mark, without its two heading lines.</summary>
     private static IEnumerable<string[]> RowsOf(string mark) =>
     [
         .. Document.Named("docs/troubleshooting.md").Text.Split($"<!-- {mark} -->")[1].TrimStart().Split('\n').TakeWhile(line => line.StartsWith('|')).Skip(2)

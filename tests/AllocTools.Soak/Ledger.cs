@@ -2,14 +2,14 @@ using System.Collections.Concurrent;
 
 namespace AllocTools.Soak;
 
-/// <summary>What was done, and what went wrong. Any thread may add to it.</summary>
-/// <param name="say">Says a fault when it happens.</param>
+/// <summary>Counts what was done, and keeps what went wrong. Any thread may add to it.</summary>
+/// <param name="say">Reports a fault when it happens.</param>
 internal sealed class Ledger(Action<string>? say = null)
 {
-    /// <summary>What the peers are counted by that were killed.</summary>
+    /// <summary>The name under which killed peers are counted.</summary>
     public const string KilledPeers = "peers killed";
 
-    /// <summary>More faults are counted, but not kept.</summary>
+    /// <summary>The number of faults that are kept; further ones are only counted.</summary>
     private const int MostFaults = 50;
 
     private readonly ConcurrentDictionary<string, long> _done = new(), _documented = new();
@@ -22,13 +22,15 @@ internal sealed class Ledger(Action<string>? say = null)
 
     public long FaultCount => Volatile.Read(ref _faultCount);
 
-    /// <summary>Errors that the documents announce for what was done to the peer or to the pool, by how they are named.</summary>
+    /// <summary>
+    /// Gets the counts, by name, of errors that the documents announce for what was done to the peer or to the pool.
+    /// </summary>
     public IReadOnlyDictionary<string, long> Documented => _documented;
 
-    /// <summary>What was done, by its name.</summary>
+    /// <summary>Gets the counts of what was done, by name.</summary>
     public IReadOnlyDictionary<string, long> Done => _done;
 
-    /// <summary>What must not have been, such as an error that nothing announces.</summary>
+    /// <summary>Gets what must not have happened, such as an error that nothing announces.</summary>
     public IReadOnlyCollection<string> Faults => _faults;
 
     public void Count(string what, long count = 1) => _done.AddOrUpdate(what, count, (_, c) => c + count);

@@ -1,21 +1,23 @@
 namespace AllocTools.Soak;
 
-/// <summary>Something that must stay flat.</summary>
-/// <param name="Name">What it is, for people.</param>
-/// <param name="IsBytes">The unit is bytes; else it is a count.</param>
-/// <param name="Settling">By how much it may grow in a run of any length, besides <see cref="Share"/> of its level: what a runtime still allocates while it settles.</param>
-/// <param name="Read">Takes it from a sample.</param>
-/// <param name="Kept">What the buffers that live at a sample may keep of it; null where they do not decide.</param>
+/// <summary>A value that must stay flat.</summary>
+/// <param name="Name">Its name, for people.</param>
+/// <param name="IsBytes">Whether the unit is bytes; otherwise it is a count.</param>
+/// <param name="Settling">How much it may grow in a run of any length, in addition to <see cref="Share"/> of its level:
+/// what a runtime still allocates while it settles.</param>
+/// <param name="Read">Gets the value from a sample.</param>
+/// <param name="Kept">Gets how much of it the live buffers of a sample may keep; null if they have no influence.</param>
 /// <remarks>
-/// How much of the pool's memory is registered at rest depends on where the load has left the buffers that live: three may share a slab, or keep one each. So what they can keep is
-/// not judged, however it changes. What lives is the fewest buffers that lived at any sample: otherwise a leak of buffers would raise its own bound.
+/// How much of the pool's memory is registered at rest depends on where the load has left the live buffers: three may
+/// share a slab, or keep one each. So the amount that they can keep is not judged, however it changes. It is taken from
+/// the sample where it is smallest: otherwise a leak of buffers would raise its own bound.
 /// </remarks>
 internal sealed record Measure(string Name, bool IsBytes, double Settling, Func<Sample, double> Read, Func<Sample, double>? Kept = null)
 {
-    /// <summary>The part of its level by which a measure may grow in a run, however long that is.</summary>
+    /// <summary>The part of its level by which a measure may grow in a run, however long the run is.</summary>
     public const double Share = 0.05;
 
-    /// <summary>All of them.</summary>
+    /// <summary>Gets all measures.</summary>
     public static IReadOnlyList<Measure> All { get; } =
     [
         new("managed heap", true, 1 << 20, static s => s.ManagedBytes),
@@ -42,18 +44,19 @@ internal sealed record Measure(string Name, bool IsBytes, double Settling, Func<
     }
 }
 
-/// <summary>What a series of a measure shows.</summary>
-/// <param name="Process">Whose it is.</param>
-/// <param name="Measure">What was measured.</param>
-/// <param name="Trend">The line through it.</param>
-/// <param name="Judged">The line that is judged: that through all of it, or through what is beyond <paramref name="Kept"/>.</param>
-/// <param name="Kept">What the buffers that live may keep of it; null where they do not decide.</param>
-/// <param name="Allowance">By how much it may have grown in the time that was judged.</param>
+/// <summary>The result of judging a series of a measure.</summary>
+/// <param name="Process">The process that was measured.</param>
+/// <param name="Measure">The measure.</param>
+/// <param name="Trend">The line through the series.</param>
+/// <param name="Judged">The line that is judged: the one through the whole series, or through the part beyond <paramref
+/// name="Kept"/>.</param>
+/// <param name="Kept">How much of it the live buffers may keep; null if they have no influence.</param>
+/// <param name="Allowance">How much it may have grown in the judged time.</param>
 internal sealed record Verdict(string Process, Measure Measure, Trend Trend, Trend Judged, double? Kept, double Allowance)
 {
-    /// <summary>It does not grow: what is certain of its growth is within the allowance.</summary>
+    /// <summary>Gets whether it does not grow: the certain part of its growth is within the allowance.</summary>
     public bool IsFlat => Judged.CertainGrowth <= Allowance;
 
-    /// <summary>How much of it comes with each cycle.</summary>
+    /// <summary>Gets the growth per cycle.</summary>
     public double PerCycle => Trend.Growth / (Trend.Count - 1);
 }

@@ -3,7 +3,9 @@ using System.Runtime.InteropServices;
 
 namespace AllocTools.Soak;
 
-/// <summary>Bytes that follow from a number and their place, so that whoever knows the number can check them.</summary>
+/// <summary>
+/// Bytes that are derived from a number and their position, so that anyone who knows the number can check them.
+/// </summary>
 internal static class Pattern
 {
     private const ulong Step = 0x9E3779B97F4A7C15;
@@ -20,7 +22,7 @@ internal static class Pattern
         last[..rest.Length].CopyTo(rest);
     }
 
-    /// <summary>How many bytes differ from what <see cref="Fill"/> wrote.</summary>
+    /// <summary>Returns how many bytes differ from what <see cref="Fill"/> wrote.</summary>
     public static int CountWrong(ReadOnlySpan<byte> bytes, uint seed)
     {
         int wrong = 0;

@@ -7,7 +7,7 @@ using AllocTools.Testing;
 
 namespace AllocTools.Soak;
 
-/// <summary>A peer as the main process has it: the process, and what leads to its memory.</summary>
+/// <summary>A peer as the main process sees it: the process, and the handles to its memory.</summary>
 internal sealed class PeerLink : IAsyncDisposable
 {
     private const int ReadableBytes = 64 << 10;
@@ -36,13 +36,13 @@ internal sealed class PeerLink : IAsyncDisposable
         process.EnableRaisingEvents = true;
     }
 
-    /// <summary>No other peer of this run has it.</summary>
+    /// <summary>Gets its number, which no other peer of this run has.</summary>
     public int Number { get; }
 
-    /// <summary>It was killed, so that what fails with it is no wonder.</summary>
+    /// <summary>Gets whether it was killed, so that failures with it are expected.</summary>
     public bool IsKilled { get; private set; }
 
-    /// <summary>Its process has ended.</summary>
+    /// <summary>Gets a token that is cancelled when its process has ended.</summary>
     public CancellationToken Gone => _gone.Token;
 
     public Hello Hello { get; private set; } = null!;
@@ -54,7 +54,7 @@ internal sealed class PeerLink : IAsyncDisposable
     public RemoteRegion Readable { get; private set; } = null!;
 
     /// <summary>Starts a process and connects with it.</summary>
-    /// <exception cref="IOException">It does not answer as a peer must; it has been ended.</exception>
+    /// <exception cref="IOException">It did not answer as a peer must, and has been ended.</exception>
     public static async Task<PeerLink> StartAsync(ProcessStartInfo start, Station station, int number)
     {
         start.RedirectStandardInput = start.RedirectStandardOutput = true;
@@ -72,7 +72,7 @@ internal sealed class PeerLink : IAsyncDisposable
         return link;
     }
 
-    /// <summary>Passes on what peers notify, until the endpoint is closed.</summary>
+    /// <summary>Passes on the notifications of peers, until the endpoint is closed.</summary>
     public static async Task DispatchAsync(IRmaEndpoint endpoint, ConcurrentDictionary<int, PeerLink> links)
     {
         await foreach (RmaNotification notification in endpoint.ReadNotificationsAsync())
@@ -91,14 +91,14 @@ internal sealed class PeerLink : IAsyncDisposable
         return answer.Task.WaitAsync(Station.OperationTimeout, Gone);
     }
 
-    /// <summary>kill -9.</summary>
+    /// <summary>Kills it with SIGKILL.</summary>
     public void Kill()
     {
         IsKilled = true;
         _process.Kill();
     }
 
-    /// <summary>Has it pause.</summary>
+    /// <summary>Makes it pause.</summary>
     public async Task<PeerAnswer> PauseAsync()
     {
         await TellAsync(Order.Pause);
@@ -107,14 +107,17 @@ internal sealed class PeerLink : IAsyncDisposable
 
     public Task ContinueAsync() => TellAsync(Order.Continue);
 
-    /// <summary>Has it open its endpoint anew. From then on nothing of it is under way, and it waits for <see cref="GreetAsync"/>.</summary>
+    /// <summary>
+    /// Makes it reopen its endpoint. From then on none of its operations is under way, and it waits for <see
+    /// cref="GreetAsync"/>.
+    /// </summary>
     public async Task RenewAsync()
     {
         await TellAsync(Order.Renew);
         Hello = await HearAsync(WordsJson.Default.Hello);
     }
 
-    /// <summary>Connects with it, after it has said hello.</summary>
+    /// <summary>Connects with it after its hello.</summary>
     public async Task GreetAsync()
     {
         Peer = _station.Endpoint.InsertPeer(Hello.Address);
@@ -133,8 +136,8 @@ internal sealed class PeerLink : IAsyncDisposable
         }, WordsJson.Default.Hello));
     }
 
-    /// <summary>Has it end in order.</summary>
-    /// <returns>What it has done since it last said so, and its exit code.</returns>
+    /// <summary>Makes it end in order.</summary>
+    /// <returns>What it has done since its last answer, and its exit code.</returns>
     public async Task<(PeerAnswer Answer, int ExitCode)> EndAsync()
     {
         await TellAsync(Order.End);
@@ -143,10 +146,10 @@ internal sealed class PeerLink : IAsyncDisposable
         return (answer, _process.ExitCode);
     }
 
-    /// <summary>Forgets it at the endpoint; the process goes on.</summary>
+    /// <summary>Removes it from the endpoint; its process goes on.</summary>
     public void Detach()
     {
-        // Not all of it is there where greeting has failed.
+        // If greeting has failed, not all of this exists.
         Slots?.Dispose();
         Readable?.Dispose();
         if (_isInserted)
@@ -168,7 +171,7 @@ internal sealed class PeerLink : IAsyncDisposable
         _gone.Dispose();
     }
 
-    /// <summary>Exposes it once the cap, which others lower for a while, has room for a registration of its own.</summary>
+    /// <summary>Exposes a buffer once the cap, which others lower for a while, has room for its separate registration.</summary>
     private static async Task<RmaExposure> ExposeAsync(RmaBuffer buffer)
     {
         using var limit = new CancellationTokenSource(AnswerTime);

@@ -8,13 +8,13 @@ using Microsoft.AspNetCore.Connections;
 
 namespace AllocTools.Soak;
 
-/// <summary>A place for a peer: moves bytes to it and from it in all ways, and starts another one when it was killed.</summary>
-/// <param name="settings">The run's.</param>
-/// <param name="station">The main process's own.</param>
-/// <param name="ledger">What happens is counted here.</param>
-/// <param name="links">All peers by number, for what they notify.</param>
-/// <param name="isMortal">It is killed now and then.</param>
-/// <param name="seed">Of all that is random here.</param>
+/// <summary>A place for a peer: moves bytes to and from it in all ways, and starts another peer when one was killed.</summary>
+/// <param name="settings">The settings of the run.</param>
+/// <param name="station">The station of the main process.</param>
+/// <param name="ledger">Counts what happens.</param>
+/// <param name="links">All peers by number, for their notifications.</param>
+/// <param name="isMortal">Whether it is killed now and then.</param>
+/// <param name="seed">The seed of everything random here.</param>
 internal sealed class PeerLoad(SoakSettings settings, Station station, Ledger ledger, ConcurrentDictionary<int, PeerLink> links, bool isMortal, int seed)
 {
     private static int s_number;
@@ -32,7 +32,7 @@ internal sealed class PeerLoad(SoakSettings settings, Station station, Ledger le
         ledger.Count("peers started");
     }
 
-    /// <summary>Goes on until it is stopped; the peer lives then, and nothing is outstanding with it.</summary>
+    /// <summary>Runs until it is stopped. The peer is alive then, and no operation with it is outstanding.</summary>
     public async Task RunAsync(CancellationToken stop)
     {
         _killedBefore = ledger.Killed;
@@ -45,7 +45,7 @@ internal sealed class PeerLoad(SoakSettings settings, Station station, Ledger le
             if (isMortal)
                 tasks.Add(KillAsync(link, settings.Cycle * (_random.NextDouble() * 4 / 3), stop));
             await Task.WhenAll(tasks);
-            // That a killed process has ended is known a little later.
+            // It takes a moment until the end of a killed process is known.
             if (link.IsKilled || link.Gone.IsCancellationRequested)
             {
                 if (!link.IsKilled)
@@ -58,7 +58,7 @@ internal sealed class PeerLoad(SoakSettings settings, Station station, Ledger le
         while (!stop.IsCancellationRequested);
     }
 
-    /// <summary>Kills the peer after a time that may be longer than the cycle: then it lives on.</summary>
+    /// <summary>Kills the peer after a time. If the time is longer than the cycle, the peer lives on.</summary>
     private async Task KillAsync(PeerLink link, TimeSpan after, CancellationToken stop)
     {
         await Task.Delay(after, stop).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
@@ -68,7 +68,7 @@ internal sealed class PeerLoad(SoakSettings settings, Station station, Ledger le
         link.Kill();
     }
 
-    /// <summary>Does something over and over, until it is stopped or the peer is gone.</summary>
+    /// <summary>Repeats some work until it is stopped or the peer is gone.</summary>
     private async Task GuardAsync(PeerLink link, string what, Random random, Func<Random, Task> work, CancellationToken stop)
     {
         try
@@ -99,13 +99,19 @@ internal sealed class PeerLoad(SoakSettings settings, Station station, Ledger le
         }
     }
 
-    /// <summary>What the documents announce where a peer is gone: docs/troubleshooting.md, docs/connections.md.</summary>
+    /// <summary>
+    /// Whether the documents announce an error for a peer that is gone: docs/troubleshooting.md, docs/connections.md.
+    /// </summary>
     private static bool IsOfLoss(Exception e) =>
         e is RmaOperationException or RmaConnectionException or ConnectionResetException or ConnectionAbortedException or SocketException or OperationCanceledException
-        // What a stream throws, and not what derives from it, such as the end of a stream in the midst of a frame.
+        // Only the exception that a stream throws, not derived ones, such as that for the end of a stream in the middle
+        // of a frame.
         || e.GetType() == typeof(IOException);
 
-    /// <summary>What they announce where an operation, or that of a connection, was behind one to a peer that was killed.</summary>
+    /// <summary>
+    /// Whether they announce an error for an operation, or one of a connection, that was behind an operation to a
+    /// killed peer.
+    /// </summary>
     private static bool IsOfLossBeside(Exception e) =>
         e is RmaOperationException { ErrorName: "FI_ECONNABORTED" } or ConnectionResetException or ConnectionAbortedException || e.GetType() == typeof(IOException);
 
@@ -117,7 +123,9 @@ internal sealed class PeerLoad(SoakSettings settings, Station station, Ledger le
         _ => e.GetType().Name,
     };
 
-    /// <summary>Writes a request to the peer, which checks it and writes back to memory that is exposed for that alone.</summary>
+    /// <summary>
+    /// Writes a request to the peer, which checks it and writes back into memory that is exposed for this request only.
+    /// </summary>
     private async Task ExchangeAsync(PeerLink link, int slot, Random random)
     {
         int length = random.Next(Request.HeaderBytes + 1, Request.SlotBytes + 1), answerLength = random.Next(1, Request.SlotBytes + 1);
@@ -136,7 +144,7 @@ internal sealed class PeerLoad(SoakSettings settings, Station station, Ledger le
         ledger.Count("bytes", length);
     }
 
-    /// <summary>Reads the peer's memory into an array of the caller's, by way of the registration cache.</summary>
+    /// <summary>Reads the peer's memory into an array of the caller, using the registration cache.</summary>
     private async Task ReadAsync(PeerLink link, Random random, CancellationToken stop)
     {
         byte[] array = new byte[link.Readable.Length];

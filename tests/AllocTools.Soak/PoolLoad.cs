@@ -4,7 +4,8 @@ using System.Runtime.InteropServices;
 namespace AllocTools.Soak;
 
 /// <summary>
-/// What threads do with a pool alone: rent and return elsewhere, so that it grows and is trimmed, change its options while it is in use, and register memory of their own.
+/// What threads do with the pool itself: rent, return on other threads, so that it grows and is trimmed, change its
+/// options while it is in use, and register their own memory.
 /// </summary>
 internal sealed class PoolLoad(Station station, Ledger ledger)
 {
@@ -17,7 +18,7 @@ internal sealed class PoolLoad(Station station, Ledger ledger)
     private readonly ConcurrentQueue<(RmaBuffer Buffer, uint Seed)> _handedOver = new();
     private int _seed;
 
-    /// <summary>Goes on until it is stopped, and leaves nothing rented and the options as they were.</summary>
+    /// <summary>Runs until it is stopped, and leaves nothing rented and the options as they were.</summary>
     public async Task RunAsync(int seed, CancellationToken stop)
     {
         List<Task> tasks = [.. Enumerable.Range(0, Renters).Select(i => OnThread(() => Rent(new Random(seed + i), stop)))];
@@ -47,7 +48,7 @@ internal sealed class PoolLoad(Station station, Ledger ledger)
                     Return(others.Buffer, others.Seed);
                     break;
                 case 6 when random.Next(StepsBetweenRests) == 0:
-                    // It grows by several slabs of a class, which are trimmed later.
+                    // This grows the pool by several slabs of a class, which are trimmed later.
                     for (int i = 0; i < MostHeld; i++)
                         RentOne(256 << 10, own);
                     break;
@@ -64,7 +65,7 @@ internal sealed class PoolLoad(Station station, Ledger ledger)
                 (RmaBuffer buffer, uint seed) = Take(own, random);
                 Return(buffer, seed);
             }
-            // The processors are also for the peers.
+            // Leave some processor time to the peers.
             if (step % StepsBetweenRests == 0)
                 Thread.Sleep(1);
         }
@@ -116,7 +117,10 @@ internal sealed class PoolLoad(Station station, Ledger ledger)
         station.Pool.Reconfigure(Station.Options());
     }
 
-    /// <summary>Arrays, of which some are left to the garbage collector, and native memory: by way of the cache and without it, exposed and revoked.</summary>
+    /// <summary>
+    /// Registers arrays, some of which are left to the garbage collector, and native memory, with and without the
+    /// cache, and exposes and revokes them.
+    /// </summary>
     private void RegisterOwn(Random random, CancellationToken stop)
     {
         byte[][] arrays = [.. Enumerable.Range(0, 8).Select(_ => NewArray(random))];
@@ -132,7 +136,7 @@ internal sealed class PoolLoad(Station station, Ledger ledger)
                 UseNative(random);
             Thread.Sleep(random.Next(3));
         }
-        // What is idle in the cache is registered until it is evicted, so it is taken out before a sample.
+        // Idle memory stays registered in the cache until it is evicted, so it is removed before a sample.
         foreach (byte[] array in arrays)
             station.Cache.Invalidate(array);
     }

@@ -15,7 +15,7 @@ var report = new Option<FileInfo?>("--report") { Description = "also write a rep
 var picture = new Option<FileInfo?>("--picture") { Description = "also draw each measure over time", HelpName = "FILE.svg" };
 var json = new Option<FileInfo?>("--json") { Description = "also write the result as JSON", HelpName = "FILE.json" };
 fabric.Validators.Add(static result => Require(result, Station.IsFabric(result.GetValueOrDefault<string>()!), $"--fabric is '{result.GetValueOrDefault<string>()}'; of UCX it must be {string.Join(" or ", Station.UcxFabrics)}."));
-// What can't be written must not be found out after an hour.
+// A path that can't be written should not be noticed only after an hour.
 foreach (Option<FileInfo?> file in new[] { report, picture, json })
     file.Validators.Add(result => Require(result, result.GetValueOrDefault<FileInfo?>() is not { Directory.Exists: false }, $"{file.Name} is '{result.GetValueOrDefault<FileInfo?>()}'; its folder must exist."));
 var root = new RootCommand("Loads a pool, its endpoint and its connections in all ways at once, while peers are killed and come back, and says whether anything grows.")
@@ -40,7 +40,7 @@ root.SetAction(async (parsed, stopping) =>
     }
     catch (Exception e) when (e is OperationCanceledException || (stopping.IsCancellationRequested && e is (RmaException or IOException)))
     {
-        // The peers of a terminal are interrupted, too, so an operation with them may fail first.
+        // The peers in a terminal are interrupted, too, so an operation with them may fail first.
         Console.Error.WriteLine("Interrupted: there is no result.");
         return Interrupted;
     }
@@ -50,7 +50,7 @@ root.SetAction(async (parsed, stopping) =>
         return Bad;
     }
 });
-// What the program starts its peers with.
+// The arguments with which the program starts its peers.
 var peerFabric = new Option<string>("--fabric") { Required = true };
 var peer = new Command("peer") { peerFabric };
 peer.Hidden = true;

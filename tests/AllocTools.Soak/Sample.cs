@@ -4,16 +4,16 @@ using System.Runtime.InteropServices;
 
 namespace AllocTools.Soak;
 
-/// <summary>What a process has at a moment at which nothing is under way.</summary>
+/// <summary>The resources of a process at a moment at which nothing is under way.</summary>
 internal sealed partial record Sample
 {
     /// <summary>The time since the start of the run.</summary>
     public TimeSpan Time { get; init; }
 
-    /// <summary>Live objects, after a full collection.</summary>
+    /// <summary>The bytes of live objects, after a full collection.</summary>
     public long ManagedBytes { get; init; }
 
-    /// <summary>What malloc(3) has given and not got back, in all arenas: mallinfo2(3).</summary>
+    /// <summary>The bytes that malloc(3) has allocated and that were not freed, in all arenas: mallinfo2(3).</summary>
     public long NativeBytes { get; init; }
 
     /// <summary>VmRSS of proc_pid_status(5), after malloc_trim(3).</summary>
@@ -28,7 +28,10 @@ internal sealed partial record Sample
     /// <summary>Threads, native ones included.</summary>
     public long Threads { get; init; }
 
-    /// <summary>Registrations that the provider has open for the pool: slabs, direct regions, the caller's memory, exposures' own.</summary>
+    /// <summary>
+    /// Registrations that the provider has open for the pool: slabs, direct regions, the caller's memory, and those of
+    /// exposures.
+    /// </summary>
     public long Registrations { get; init; }
 
     /// <summary>Buffers that are rented or in quarantine, and leases of the registration cache. An exposure holds its buffer.</summary>
@@ -37,19 +40,22 @@ internal sealed partial record Sample
     /// <summary>Connections that are open or ending.</summary>
     public long Connections { get; init; }
 
-    /// <summary>All bytes that the pool has registered, the caller's and those of exposures included.</summary>
+    /// <summary>All bytes that the pool has registered, including the caller's memory and those of exposures.</summary>
     public long RegisteredBytes { get; init; }
 
-    /// <summary>How many registrations the buffers that live may keep: each one of the slab or region in which it lies, and one of its exposure.</summary>
+    /// <summary>
+    /// How many registrations the live buffers may keep: for each, that of its slab or region, and that of its
+    /// exposure.
+    /// </summary>
     public long KeptRegistrations { get; init; }
 
-    /// <summary>How many bytes these registrations have at most.</summary>
+    /// <summary>The maximum number of bytes in these registrations.</summary>
     public long KeptBytes { get; init; }
 
-    /// <summary>Takes one of this process.</summary>
+    /// <summary>Takes a sample of this process.</summary>
     public static Sample Take(TimeSpan time, RmaPoolStatistics pool, int connections)
     {
-        // Twice: what has a finalizer is freed by the collection after it ran.
+        // Collect twice: objects with finalizers are freed by the collection after the finalizer has run.
         for (int i = 0; i < 2; i++)
         {
             GCSettings.LargeObjectHeapCompactionMode = GCLargeObjectHeapCompactionMode.CompactOnce;

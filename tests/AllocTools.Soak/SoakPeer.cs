@@ -9,8 +9,9 @@ using Microsoft.AspNetCore.Connections;
 namespace AllocTools.Soak;
 
 /// <summary>
-/// The other process: it checks what is written into its memory, answers into that of the main process, reads from there, and answers over connections. It does what lines on its
-/// standard input say, and ends when that ends, as it does when the main process is killed.
+/// The other process: it checks what is written into its memory, answers into the memory of the main process, reads
+/// from there, and answers over connections. It follows the lines on its standard input, and ends with that input,
+/// which also ends when the main process is killed.
 /// </summary>
 internal sealed class SoakPeer : IDisposable
 {
@@ -53,7 +54,10 @@ internal sealed class SoakPeer : IDisposable
         Console.Out.Flush();
     }
 
-    /// <summary>A call into a transport may never return, so the end of the standard input ends the process by force where nothing else does.</summary>
+    /// <summary>
+    /// A call into a transport may never return. So the end of the standard input ends the process by force if nothing
+    /// else does.
+    /// </summary>
     private void ReadLines()
     {
         while (Console.In.ReadLine() is { } line)
@@ -70,7 +74,7 @@ internal sealed class SoakPeer : IDisposable
         bool isEnding = false;
         while (!isEnding && !_ending.IsCancellationRequested)
         {
-            // Reads go on until the next order.
+            // Reads continue until the next order.
             using var pausing = CancellationTokenSource.CreateLinkedTokenSource(_ending.Token);
             Task reading = ReadMainAsync(pausing.Token);
             string? order = await NextAsync();
@@ -109,7 +113,7 @@ internal sealed class SoakPeer : IDisposable
         return JsonSerializer.Serialize(new PeerAnswer { Done = done.Done, Documented = done.Documented, WrongBytes = done.WrongBytes, Faults = done.Faults, Sample = sample }, WordsJson.Default.PeerAnswer);
     }
 
-    /// <summary>Exposes its memory, says where it is, and takes what the main process says.</summary>
+    /// <summary>Exposes its memory, sends its address, and reads the hello of the main process.</summary>
     private async Task GreetAsync()
     {
         _slots = _station.Pool.Rent(Request.Slots * Request.SlotBytes);
@@ -163,7 +167,7 @@ internal sealed class SoakPeer : IDisposable
                 _ledger.AddWrong("read by a peer from the main process", Pattern.CountWrong(room.Span, _mainHello!.Seed));
                 _ledger.Count("reads by peers");
                 _ledger.Count("bytes", length);
-                // The processors are also for what the main process does.
+                // Leave some processor time to the main process.
                 await Task.Delay(random.Next(3), pausing).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             }
         }
@@ -239,7 +243,7 @@ internal sealed class SoakPeer : IDisposable
         }
         catch (Exception e) when (Station.PeersHoldUpOthers(_fabric) && (e is ConnectionResetException || e.GetType() == typeof(IOException)))
         {
-            // The main process has lost it behind a peer that was killed, which is checked there.
+            // The main process has lost the connection behind a peer that was killed, which is checked there.
             _ledger.AddDocumented($"A peer's side of a connection beside a killed peer: {e.GetType().Name}");
         }
         catch (Exception e) when (e is RmaException or InvalidDataException or IOException or ConnectionAbortedException)
@@ -248,7 +252,7 @@ internal sealed class SoakPeer : IDisposable
         }
     }
 
-    /// <summary>The main process is not killed, so nothing may fail; a peer that ends is not heard any more.</summary>
+    /// <summary>The main process is not killed, so nothing may fail; errors of a peer that is ending are ignored.</summary>
     private void Note(string what, Exception e)
     {
         if (!_ending.IsCancellationRequested)

@@ -4,7 +4,7 @@ using OxyPlot.Series;
 
 namespace AllocTools.Soak;
 
-/// <summary>A picture of a run: a panel for each measure, with the values of each process and the lines that were fitted.</summary>
+/// <summary>A picture of a run: a panel for each measure, with the values of each process and the fitted lines.</summary>
 internal static class SoakPicture
 {
     private const double Width = 960, PanelHeight = 130, Gap = 0.02;

@@ -11,7 +11,7 @@ internal static class SoakReport
 
     public static void Print(IAnsiConsole console, SoakResult result)
     {
-        // A file has no width of its own.
+        // A file has no width, so use a fixed one.
         if (Console.IsOutputRedirected)
             console.Profile.Width = 200;
         var table = new Table { Border = TableBorder.Simple };
@@ -44,7 +44,9 @@ internal static class SoakReport
         v.Process, v.Measure.Name, Format(v, v.Trend.Level), Format(v, v.Trend.Slope), Format(v, v.Trend.Error), Format(v, v.PerCycle), Allowed(v), Said(v),
     ];
 
-    /// <summary>Of what lives the judge says how much it may keep, and what comes beyond that.</summary>
+    /// <summary>
+    /// Formats the allowance; for measures of live buffers, it applies to what exceeds the amount that they may keep.
+    /// </summary>
     private static string Allowed(Verdict v) => v.Kept is { } kept ? $"{Format(v, v.Allowance)} beyond {Format(v, kept)}" : Format(v, v.Allowance);
 
     private static string Said(Verdict v) =>

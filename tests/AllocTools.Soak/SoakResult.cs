@@ -4,16 +4,16 @@ using System.Text.Json.Serialization;
 namespace AllocTools.Soak;
 
 /// <summary>A series of samples of one process.</summary>
-/// <param name="Process">Whose.</param>
-/// <param name="Samples">All, those of the warm-up included.</param>
+/// <param name="Process">The process.</param>
+/// <param name="Samples">All samples, including those of the warm-up.</param>
 internal sealed record Series(string Process, IReadOnlyList<Sample> Samples);
 
-/// <summary>What a run has shown.</summary>
+/// <summary>The result of a run.</summary>
 internal sealed record SoakResult
 {
     public required SoakSettings Settings { get; init; }
 
-    /// <summary>How long it went on.</summary>
+    /// <summary>How long the run took.</summary>
     public required TimeSpan Elapsed { get; init; }
 
     public required IReadOnlyList<Series> Series { get; init; }
@@ -28,10 +28,12 @@ internal sealed record SoakResult
 
     public required long WrongBytes { get; init; }
 
-    /// <summary>Nothing grew, no byte was wrong, no error came that nothing announces, and nothing was left.</summary>
+    /// <summary>
+    /// Gets whether nothing grew, no byte was wrong, no unannounced error occurred, and nothing was left behind.
+    /// </summary>
     public bool IsGood => Faults.Count == 0 && WrongBytes == 0 && Verdicts.Count > 0 && Verdicts.All(static v => v.IsFlat);
 
-    /// <summary>Judges what was measured after the warm-up.</summary>
+    /// <summary>Judges the samples that were taken after the warm-up.</summary>
     public static SoakResult Of(SoakSettings settings, TimeSpan elapsed, Ledger ledger, IReadOnlyList<Series> series)
     {
         List<Verdict> verdicts = [];
@@ -56,7 +58,7 @@ internal sealed record SoakResult
         };
     }
 
-    /// <summary>The result for programs.</summary>
+    /// <summary>Returns the result for programs.</summary>
     public string ToJson() => JsonSerializer.Serialize(
         new SoakSummary(
             Settings.Fabric, Settings.Seed, Elapsed.TotalMinutes, Series.Max(static s => s.Samples.Count), IsGood, WrongBytes, Faults, Done, Documented,
@@ -64,7 +66,7 @@ internal sealed record SoakResult
         SoakJson.Default.SoakSummary);
 }
 
-/// <summary>The result for programs. Slopes and their errors are of an hour, in bytes or counts.</summary>
+/// <summary>The result for programs. Slopes and their errors are per hour, in bytes or counts.</summary>
 internal sealed record SoakSummary(
     string Fabric, int Seed, double Minutes, int Cycles, bool IsGood, long WrongBytes, IReadOnlyCollection<string> Faults, IReadOnlyDictionary<string, long> Done,
     IReadOnlyDictionary<string, long> Documented, IReadOnlyList<SoakSummary.Line> Measures)

@@ -3,14 +3,14 @@ using System.Diagnostics;
 
 namespace AllocTools.Soak;
 
-/// <summary>How a run is to be.</summary>
-/// <param name="Fabric">What bytes go over.</param>
-/// <param name="Length">How long it goes on.</param>
-/// <param name="Cycle">How long the load goes on between two samples.</param>
-/// <param name="Seed">Of all that is random, but for what the system decides.</param>
+/// <summary>The settings of a run.</summary>
+/// <param name="Fabric">The fabric that carries the bytes.</param>
+/// <param name="Length">The length of the run.</param>
+/// <param name="Cycle">How long the load runs between two samples.</param>
+/// <param name="Seed">The seed of everything random, except for what the system decides.</param>
 internal sealed record SoakSettings(string Fabric, TimeSpan Length, TimeSpan Cycle, int Seed)
 {
-    /// <summary>What comes in this time is not judged: code is still compiled, and caches fill.</summary>
+    /// <summary>Gets the initial time that is not judged: code is still compiled, and caches fill.</summary>
     public TimeSpan WarmUp => TimeSpan.FromTicks(Math.Min(Length.Ticks / 3, TimeSpan.FromMinutes(5).Ticks));
 }
 
@@ -19,7 +19,9 @@ internal sealed class SoakRun(SoakSettings settings, Action<string> say)
 {
     public const string Main = "main process", SteadyPeer = "peer";
 
-    /// <summary>The run is longer than it should be where a busy machine has not had so many cycles after the warm-up.</summary>
+    /// <summary>
+    /// The minimum number of cycles after the warm-up: on a busy machine, the run continues until they are done.
+    /// </summary>
     private const int FewestCycles = 8;
 
     private const int MortalPeers = 2;
@@ -65,7 +67,8 @@ internal sealed class SoakRun(SoakSettings settings, Action<string> say)
                 await Task.WhenAll([pool.RunAsync(settings.Seed + 1000 * cycle, stop.Token), .. peers.Select(p => p.RunAsync(stop.Token))]);
             }
             stopping.ThrowIfCancellationRequested();
-            // Here, so that what a killed peer has held up, and is in quarantine until then, is not measured.
+            // Renew before the sample: operations that a killed peer has blocked stay in quarantine until then, and
+            // must not be measured.
             if (Station.IsRenewed(settings.Fabric))
                 await RenewAsync(station, peers);
             PeerAnswer[] answers = await Task.WhenAll(peers.Select(static p => p.Link.PauseAsync()));
@@ -75,7 +78,7 @@ internal sealed class SoakRun(SoakSettings settings, Action<string> say)
             _main.Add(await station.SampleAsync(now, stopping));
             _peer.Add(answers[0].Sample! with { Time = now });
             isLast = clock.Elapsed >= settings.Length && _main.Count(s => s.Time > settings.WarmUp) >= FewestCycles;
-            // At the end they stay paused, so that nothing is taken from them while they read.
+            // At the end the peers stay paused, so that their memory is not taken away while they read.
             if (!isLast)
                 await Task.WhenAll(peers.Select(static p => p.Link.ContinueAsync()));
             if (now - said > BetweenLines)
@@ -108,7 +111,7 @@ internal sealed class SoakRun(SoakSettings settings, Action<string> say)
                 _ledger.AddFault($"Peer {peer.Link.Number} has ended with code {exitCode}.");
         }
         await station.DisposeAsync();
-        // It has ended with the endpoint, and throws if notifications were lost.
+        // The dispatcher ends with the endpoint, and throws if notifications were lost.
         await _dispatching;
         foreach (string leftover in station.FindLeftovers())
             _ledger.AddFault(leftover);

@@ -8,15 +8,18 @@ using AllocTools.Testing;
 
 namespace AllocTools.Soak;
 
-/// <summary>What each process has: a pool with a registration cache, an endpoint, and connections.</summary>
+/// <summary>The objects that each process has: a pool with a registration cache, an endpoint, and connections.</summary>
 internal sealed class Station : IAsyncDisposable
 {
     private const string Ucx = "ucx:", SharedMemory = "shm";
 
-    /// <summary>No operation may take longer, on a machine that is busy.</summary>
+    /// <summary>The time limit of an operation on a busy machine.</summary>
     public static readonly TimeSpan OperationTimeout = TestTime.Seconds(30);
 
-    /// <summary>The memory of a connection that was lost to a process which lives is kept until the latest write of that process (docs/connections.md, the end of a connection).</summary>
+    /// <summary>
+    /// The memory of a connection that was lost to a live process is kept until that process's latest possible write
+    /// (docs/connections.md, the end of a connection).
+    /// </summary>
     private static readonly TimeSpan SettleTime = new RmaConnectionOptions().PeerTimeout + OperationTimeout + TestTime.Seconds(10), SettleStep = TimeSpan.FromMilliseconds(20);
 
     private readonly IRmaContext _context;
@@ -45,19 +48,25 @@ internal sealed class Station : IAsyncDisposable
 
     public int Port => ((IPEndPoint)Listener!.EndPoint).Port;
 
-    /// <summary>The names of those that are UCX's.</summary>
+    /// <summary>Gets the names of UCX's fabrics.</summary>
     public static string[] UcxFabrics { get; } = [Ucx + UcxFabric.Tcp, Ucx + SharedMemory];
 
-    /// <summary>Whether it is one of UCX's, or else may be one of libfabric's.</summary>
+    /// <summary>Whether a name is one of UCX's fabrics, or may be one of libfabric's.</summary>
     public static bool IsFabric(string name) => !name.StartsWith(Ucx, StringComparison.Ordinal) || UcxFabrics.Contains(name);
 
-    /// <summary>An endpoint of shm takes 256 peers in its life (docs/reliability.md), so it is opened anew where peers come and go.</summary>
+    /// <summary>
+    /// Whether the endpoint is reopened as peers come and go: an endpoint of shm accepts 256 peers in its lifetime
+    /// (docs/reliability.md).
+    /// </summary>
     public static bool IsRenewed(string fabric) => fabric == SharedMemory;
 
-    /// <summary>Where a peer is killed, operations that were posted to others before may end with it, and so may connections (docs/reliability.md).</summary>
+    /// <summary>
+    /// Whether a killed peer may end operations that were posted to others before, and connections, too
+    /// (docs/reliability.md).
+    /// </summary>
     public static bool PeersHoldUpOthers(string fabric) => fabric == SharedMemory;
 
-    /// <summary>The pool's options, which it has whenever it is sampled: nothing that is idle is kept.</summary>
+    /// <summary>Returns the pool's options when it is sampled: no idle memory is kept.</summary>
     public static RmaMemoryPoolOptions Options()
     {
         var options = new RmaMemoryPoolOptions
@@ -78,14 +87,14 @@ internal sealed class Station : IAsyncDisposable
         return options;
     }
 
-    /// <summary>Closes the endpoint and the connections, and opens others.</summary>
+    /// <summary>Closes the endpoint and the connections, and opens new ones.</summary>
     public async Task RenewAsync()
     {
         await CloseEndpointAsync();
         OpenEndpoint();
     }
 
-    /// <summary>Waits until connections have ended and the pool has given back what is idle, and takes a sample.</summary>
+    /// <summary>Waits until connections have ended and the pool has given back its idle memory, and takes a sample.</summary>
     public async Task<Sample> SampleAsync(TimeSpan time, CancellationToken stopping)
     {
         const int Quiet = 10;
@@ -96,7 +105,7 @@ internal sealed class Station : IAsyncDisposable
         {
             RmaPoolStatistics now = Pool.GetStatistics();
             bool isQuiet = Connections.Count == 0 && now.Deregistrations == last && !limit.IsCancellationRequested;
-            // What has not settled in time shows in the sample.
+            // Anything that has not settled in time shows in the sample.
             same = isQuiet || limit.IsCancellationRequested ? same + 1 : 0;
             last = now.Deregistrations;
             await Task.Delay(SettleStep, stopping);
@@ -112,7 +121,10 @@ internal sealed class Station : IAsyncDisposable
         _context.Dispose();
     }
 
-    /// <summary>What must be 0 in the end, in words where it is not. Called after <see cref="DisposeAsync"/>.</summary>
+    /// <summary>
+    /// Returns descriptions of everything that should be 0 at the end and is not. Called after <see
+    /// cref="DisposeAsync"/>.
+    /// </summary>
     public IEnumerable<string> FindLeftovers()
     {
         RmaPoolStatistics end = Pool.GetStatistics();

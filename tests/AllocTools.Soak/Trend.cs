@@ -1,25 +1,26 @@
 namespace AllocTools.Soak;
 
-/// <summary>A line through values over time by least squares, and how far its slope can be trusted.</summary>
-/// <param name="Count">How many values there are.</param>
+/// <summary>A line through values over time by least squares, and how reliable its slope is.</summary>
+/// <param name="Count">The number of values.</param>
 /// <param name="Level">The median of the values.</param>
 /// <param name="Slope">How much the line rises in an hour.</param>
 /// <param name="Error">The standard error of the slope.</param>
 /// <param name="Span">The time from the first value to the last one.</param>
-/// <param name="Start">Where the line is at the first value.</param>
+/// <param name="Start">The value of the line at the first time.</param>
 /// <remarks>
-/// A process keeps for a while what it has once allocated, so values that follow each other are alike, and say less than as many independent ones. The usual standard error would be
-/// too small then. It is corrected by the lag-1 autocorrelation r of the residuals: n values count as n (1 - r) / (1 + r), where r is positive.
+/// A process keeps what it has allocated for a while, so successive values are similar, and say less than as many
+/// independent ones. The usual standard error would then be too small. It is corrected by the lag-1 autocorrelation r
+/// of the residuals: n values count as n (1 - r) / (1 + r), if r is positive.
 /// </remarks>
 internal sealed record Trend(int Count, double Level, double Slope, double Error, TimeSpan Span, double Start)
 {
-    /// <summary>With fewer values a line says nothing.</summary>
+    /// <summary>The minimum number of values: with fewer, a line says nothing.</summary>
     public const int FewestValues = 5;
 
-    /// <summary>How much the line rises from the first value to the last one.</summary>
+    /// <summary>Gets how much the line rises from the first value to the last one.</summary>
     public double Growth => Slope * Span.TotalHours;
 
-    /// <summary>How much of <see cref="Growth"/> is certain: its lower bound, two standard errors below.</summary>
+    /// <summary>Gets the certain part of <see cref="Growth"/>: its lower bound, two standard errors below.</summary>
     public double CertainGrowth => (Slope - 2 * Error) * Span.TotalHours;
 
     /// <summary>Fits the line.</summary>
@@ -39,7 +40,8 @@ internal sealed record Trend(int Count, double Level, double Slope, double Error
         double[] residuals = [.. x.Zip(y, (a, b) => b - meanY - slope * (a - meanX))];
         double sum = residuals.Sum(static r => r * r);
         double lag = sum == 0 ? 0 : Math.Max(0, residuals.Zip(residuals.Skip(1), static (a, b) => a * b).Sum() / sum);
-        // A line takes two values away. Of values that are all alike one more is left, so that the error stays finite.
+        // A line uses up two degrees of freedom. At least one more is left even if all values are alike, so that the
+        // error stays finite.
         double independent = Math.Max(3, n * (1 - lag) / (1 + lag));
         double error = Math.Sqrt(sum / (independent - 2) / squares);
         double[] sorted = [.. y.Order()];

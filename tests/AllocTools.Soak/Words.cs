@@ -4,28 +4,30 @@ using System.Text.Json.Serialization;
 
 namespace AllocTools.Soak;
 
-/// <summary>What the two processes tell each other before bytes can move: a line of JSON.</summary>
+/// <summary>The message that the two processes exchange before bytes can move: a line of JSON.</summary>
 internal sealed record Hello
 {
-    /// <summary>The endpoint's.</summary>
+    /// <summary>Gets the address of the endpoint.</summary>
     public required byte[] Address { get; init; }
 
-    /// <summary>Memory that may be read, filled with the pattern of <see cref="Seed"/>.</summary>
+    /// <summary>Gets the memory that may be read, filled with the pattern of <see cref="Seed"/>.</summary>
     public required byte[] Readable { get; init; }
 
     public required uint Seed { get; init; }
 
-    /// <summary>Of a peer: memory for requests, <see cref="Request.Slots"/> times <see cref="Request.SlotBytes"/>.</summary>
+    /// <summary>
+    /// Gets, for a peer, its memory for requests: <see cref="Request.Slots"/> times <see cref="Request.SlotBytes"/>.
+    /// </summary>
     public byte[]? Slots { get; init; }
 
-    /// <summary>Of a peer: where it accepts connections.</summary>
+    /// <summary>Gets, for a peer, the port at which it accepts connections.</summary>
     public int Port { get; init; }
 
-    /// <summary>Of the main process: the peer's number, which is in the notifications that it sends.</summary>
+    /// <summary>Gets, for the main process, the peer's number, which the peer's notifications contain.</summary>
     public int Peer { get; init; }
 }
 
-/// <summary>What a peer says when it has paused: what it has done since it last said so, and what it has now.</summary>
+/// <summary>The answer of a paused peer: what it has done since its last answer, and its current resources.</summary>
 internal sealed record PeerAnswer
 {
     public required IReadOnlyDictionary<string, long> Done { get; init; }
@@ -36,23 +38,23 @@ internal sealed record PeerAnswer
 
     public required IReadOnlyCollection<string> Faults { get; init; }
 
-    /// <summary>Not in the last answer, of a peer that ends.</summary>
+    /// <summary>Gets the sample; null in the last answer of a peer that ends.</summary>
     public Sample? Sample { get; init; }
 }
 
-/// <summary>What the main process tells a peer to do; each is answered by a line.</summary>
+/// <summary>The orders of the main process to a peer; each is answered by a line.</summary>
 internal static class Order
 {
-    /// <summary>The peer stops reading, and answers with what it has.</summary>
+    /// <summary>The peer stops reading, and answers with its counts and a sample.</summary>
     public const string Pause = "pause";
 
-    /// <summary>It goes on; not answered.</summary>
+    /// <summary>The peer continues; this order is not answered.</summary>
     public const string Continue = "continue";
 
-    /// <summary>It opens its endpoint anew, and says hello again.</summary>
+    /// <summary>The peer reopens its endpoint, and says hello again.</summary>
     public const string Renew = "renew";
 
-    /// <summary>It closes everything, answers with what was left, and ends.</summary>
+    /// <summary>The peer closes everything, answers with what was left, and ends.</summary>
     public const string End = "end";
 }
 
@@ -61,14 +63,15 @@ internal static class Order
 internal sealed partial class WordsJson : JsonSerializerContext;
 
 /// <summary>
-/// A request, as it is written into a slot of a peer: the pattern follows the header. The peer checks it, writes the pattern of <see cref="AnswerSeed"/> into the memory that the
-/// request names, and notifies with what <see cref="AnswerOf"/> takes apart.
+/// A request, as it is written into a slot of a peer: the pattern follows the header. The peer checks it, writes the
+/// pattern of <see cref="AnswerSeed"/> into the memory that the request names, and sends a notification that <see
+/// cref="AnswerOf"/> decodes.
 /// </summary>
-/// <param name="Length">Of header and pattern.</param>
-/// <param name="Seed">The pattern's.</param>
-/// <param name="AnswerLength">How many bytes are wanted.</param>
-/// <param name="AnswerSeed">Their pattern.</param>
-/// <param name="Answer">Where to write them: memory that is exposed for this request alone.</param>
+/// <param name="Length">The length of the header and the pattern.</param>
+/// <param name="Seed">The seed of the pattern.</param>
+/// <param name="AnswerLength">The number of bytes of the answer.</param>
+/// <param name="AnswerSeed">The seed of the answer's pattern.</param>
+/// <param name="Answer">The memory for the answer, which is exposed for this request only.</param>
 internal sealed record Request(int Length, uint Seed, int AnswerLength, uint AnswerSeed, byte[] Answer)
 {
     public const int Slots = 4, SlotBytes = 128 << 10, HeaderBytes = 256;
@@ -84,9 +87,9 @@ internal sealed record Request(int Length, uint Seed, int AnswerLength, uint Ans
         Pattern.Fill(slot[HeaderBytes..Length], Seed);
     }
 
-    /// <summary>Reads it and checks the pattern.</summary>
+    /// <summary>Reads a request and checks its pattern.</summary>
     /// <param name="slot">The slot.</param>
-    /// <param name="wrong">How many bytes are wrong.</param>
+    /// <param name="wrong">The number of wrong bytes.</param>
     public static Request Read(ReadOnlySpan<byte> slot, out int wrong)
     {
         Span<int> header = stackalloc int[5];
@@ -98,14 +101,17 @@ internal sealed record Request(int Length, uint Seed, int AnswerLength, uint Ans
         return new Request(header[0], (uint)header[1], header[2], (uint)header[3], slot.Slice(Fixed, header[4]).ToArray());
     }
 
-    /// <summary>The number by which a peer notifies; it fits into 4 bytes.</summary>
+    /// <summary>Returns the number with which a peer notifies; it fits into 4 bytes.</summary>
     public static ulong Notification(int peer, int slot, bool isRight) => ((ulong)(peer & 0xFFFF) << 8) | (isRight ? 0u : WrongFlag) | (uint)slot;
 
     /// <inheritdoc cref="Notification"/>
     public static (int Peer, int Slot, bool IsRight) AnswerOf(ulong notification) => ((int)(notification >> 8), (int)(notification & 0x7F), (notification & WrongFlag) == 0);
 }
 
-/// <summary>What goes over connections: a header of the length and the seed, and the pattern. The answer's seed is the next one, or the one after that if the pattern was wrong.</summary>
+/// <summary>
+/// The data on connections: a header with the length and the seed, and the pattern. The answer's seed is the next one,
+/// or the one after that if the pattern was wrong.
+/// </summary>
 internal static class Frame
 {
     public const int MostBytes = 96 << 10, HeaderBytes = 2 * sizeof(int);
@@ -118,7 +124,7 @@ internal static class Frame
         await stream.WriteAsync(room.AsMemory(0, HeaderBytes + length), cancellationToken);
     }
 
-    /// <summary>Reads and checks one; null at the end of the stream.</summary>
+    /// <summary>Reads and checks a frame; returns null at the end of the stream.</summary>
     public static async Task<(int Length, uint Seed, int Wrong)?> ReadAsync(Stream stream, byte[] room, CancellationToken cancellationToken)
     {
         int got = await stream.ReadAtLeastAsync(room.AsMemory(0, HeaderBytes), HeaderBytes, throwOnEndOfStream: false, cancellationToken);

@@ -10,8 +10,8 @@ using Xunit;
 namespace AllocTools.Stress.Tests;
 
 /// <summary>
-/// One registration cache for all threads, which is small, in a pool that is often at its cap: hits, evictions, arrays that are collected,
-/// native memory that goes, and RMA between them, whose bytes are checked.
+/// Tests one small registration cache for all threads, in a pool that is often at its cap: hits, evictions, arrays that
+/// are collected, native memory that is freed, and RMA between them, whose bytes are checked.
 /// </summary>
 public sealed class CacheStressTests
 {
@@ -44,7 +44,7 @@ public sealed class CacheStressTests
             var time = new StressTime();
             await Task.WhenAll(Enumerable.Range(0, Threads).Select(i => Task.Run(() => new Worker(pool, cache, endpoint, self, shared, seed: i).RunAsync(time), Token)));
         }
-        // Among so many others an array's registration may always have been evicted before the collector has found the array.
+        // With so many other arrays, an array's registration may always have been evicted before the collector finds the array.
         using (var limit = new CancellationTokenSource(TimeSpan.FromSeconds(60)))
         {
             while (cache.GetStatistics().Collections == 0 && !limit.IsCancellationRequested)
@@ -68,7 +68,7 @@ public sealed class CacheStressTests
         GC.KeepAlive(shared);
     }
 
-    /// <summary>Registers an array that nobody has afterwards.</summary>
+    /// <summary>Registers an array that nobody refers to afterwards.</summary>
     [MethodImpl(MethodImplOptions.NoInlining)]
     private static void Abandon(RmaRegistrationCache cache) => cache.Register(NewArray()).Dispose();
 
@@ -90,7 +90,7 @@ public sealed class CacheStressTests
                 switch (_random.Next(20))
                 {
                     case 0:
-                        // The old one is the collector's.
+                        // The old array is left to the collector.
                         _own[_random.Next(2)] = NewArray();
                         break;
                     case 1:
@@ -100,7 +100,7 @@ public sealed class CacheStressTests
                         Assert.True(cache.Invalidate(_own[_random.Next(_own.Length)]), "nobody else has this thread's memory");
                         break;
                     case 3:
-                        // At the cap idle registrations give way.
+                        // At the cap, idle registrations make room.
                         (await pool.RentAsync(256 << 10)).Dispose();
                         break;
                     case 4 when step % 8 == 0:
@@ -111,7 +111,9 @@ public sealed class CacheStressTests
             }
         }
 
-        /// <summary>Bytes of the shared array go into a part of the target by RMA, and none beside it.</summary>
+        /// <summary>
+        /// Copies bytes of the shared array into a part of the target by RMA, and checks that no others change.
+        /// </summary>
         private async Task CopyAsync(Memory<byte> target)
         {
             (int from, int length) = Range();
@@ -127,7 +129,7 @@ public sealed class CacheStressTests
 
         private async Task UseNativeAsync()
         {
-            // Unmapped at the end: what would still be registered there ends the process.
+            // The memory is unmapped at the end: if it were still registered, the process would end.
             nint memory = Pages.Allocate(Length, populate: true);
             for (int i = 0; i < 3; i++)
             {
@@ -148,7 +150,7 @@ public sealed class CacheStressTests
             await endpoint.WriteAsync(source, remote);
         }
 
-        /// <summary>One of a few ranges, which others cover or overlap.</summary>
+        /// <summary>Returns one of a few ranges, which others cover or overlap.</summary>
         private (int From, int Length) Range() => (_random.Next(8) * 4096, (1 + _random.Next(8)) * 4096);
     }
 }

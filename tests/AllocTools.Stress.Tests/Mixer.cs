@@ -3,7 +3,10 @@ using System.Runtime.InteropServices;
 
 namespace AllocTools.Stress.Tests;
 
-/// <summary>A thread's life: rents, writes a pattern of its own over the whole buffer, returns it or leaves it to others, who check the pattern.</summary>
+/// <summary>
+/// The work of a thread: it rents, writes its own pattern over the whole buffer, and returns it or leaves it to others,
+/// which check the pattern.
+/// </summary>
 internal sealed class Mixer(IRmaMemoryPool pool, ConcurrentQueue<(RmaBuffer Buffer, long Pattern)> handedOver, int seed)
 {
     private static readonly long[] Sizes = [8, 1000, 1024, 9000, 16 << 10, 60_000, 64 << 10, 200_000, 300_000];

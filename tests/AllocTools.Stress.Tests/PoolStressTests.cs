@@ -21,7 +21,7 @@ public sealed class PoolStressTests
     [Fact]
     public async Task EachRegistrationFailsOnceAndNothingIsLost()
     {
-        // Until a run is over before its k-th registration.
+        // Repeat until a run ends before its k-th registration.
         for (int k = 1; ; k++)
         {
             int failing = k;
@@ -43,7 +43,7 @@ public sealed class PoolStressTests
                 }
                 catch (RmaRegistrationException)
                 {
-                    // The request that met it; the pool serves on.
+                    // The request that met the failure; the pool still serves others.
                 }
             }
             foreach (RmaBuffer buffer in buffers)
@@ -141,10 +141,10 @@ public sealed class PoolStressTests
         long rejections = 0;
         for (int round = 0; !time.IsOver; round++)
         {
-            // New threads each round: those of the last one are dead, with blocks in their magazines.
+            // Each round uses new threads: those of the last one are dead, with blocks in their magazines.
             Mixer[] mixers = [.. Enumerable.Range(0, threads).Select(i => new Mixer(test.Pool, handedOver, seed: (round * threads) + i))];
             Task running = Task.WhenAll(mixers.Select(m => Task.Factory.StartNew(() => m.Run(steps), Token, TaskCreationOptions.LongRunning, TaskScheduler.Default)));
-            // Down to less than what is out, and up again; no request is longer than any of them.
+            // The cap goes below the rented memory, and up again; no request is longer than any of the caps.
             for (long change = round; capChanges && !running.IsCompleted; change++)
                 test.SetLimit((512 << 10) << (int)(change * 7 % 5));
             await running;

@@ -6,7 +6,7 @@ using Xunit;
 
 namespace AllocTools.Stress.Tests;
 
-/// <summary>The soak's judge: what it says of series that are known, and of a process that really leaks.</summary>
+/// <summary>Tests the soak's judge with known series, and with a process that really leaks.</summary>
 [Collection(nameof(SoakJudgeTests))]
 public sealed class SoakJudgeTests
 {
@@ -44,7 +44,7 @@ public sealed class SoakJudgeTests
     public void ValuesThatFollowEachOtherSayLess()
     {
         double[] wave = [.. Enumerable.Range(0, 40).Select(static i => Math.Sin(i * Math.PI / 10))];
-        // The same values in an order in which neighbours are not alike.
+        // These are the same values in an order in which neighbours are not alike.
         double[] mixed = [.. Enumerable.Range(0, 40).Select(i => wave[i * 11 % 40])];
         Assert.True(ErrorOf(wave) > 2 * ErrorOf(mixed), $"{ErrorOf(wave)} {ErrorOf(mixed)}");
 
@@ -65,7 +65,7 @@ public sealed class SoakJudgeTests
         {
             long[] noise = Noise(seed, 60);
             Assert.True(Judge(noise).IsFlat, $"{seed}: {Judge(noise)}");
-            // One registration a cycle, which is less than the noise from one cycle to the next.
+            // One registration per cycle is less than the noise between cycles.
             Verdict leak = Judge([.. noise.Select(static (v, i) => v + i)]);
             Assert.False(leak.IsFlat, $"{seed}: {leak}");
             Assert.InRange(leak.PerCycle, 0.5, 1.5);
@@ -80,7 +80,10 @@ public sealed class SoakJudgeTests
         }
     }
 
-    /// <summary>Three buffers and their exposures, which the load leaves in one to three slabs: what a run of an hour has shown, more of them in the second half.</summary>
+    /// <summary>
+    /// Three buffers and their exposures, which the load leaves in one to three slabs, more of them in the second half:
+    /// a run of an hour has shown this.
+    /// </summary>
     [Fact]
     public void WhatLivesMaySpreadOverAsManySlabsAsItHasBuffersAndNothingBeyondThatMayCome()
     {
@@ -90,9 +93,9 @@ public sealed class SoakJudgeTests
             long[] slabs = [.. Enumerable.Range(0, 60).Select(i => i < 30 ? random.Next(1, 3) : random.Next(2, 4))];
             Assert.All(Judge(slabs, static _ => 0), static v => Assert.True(v.IsFlat, v.ToString()));
             Assert.All(Judge(slabs, static i => i), static v => Assert.False(v.IsFlat, v.ToString()));
-            // One in ten cycles, too.
+            // One registration in ten cycles is detected, too.
             Assert.All(Judge(slabs, static i => i / 10), static v => Assert.False(v.IsFlat, v.ToString()));
-            // Where buffers are lost with what they keep, that is no excuse.
+            // If buffers are lost together with what they keep, that is no excuse.
             Assert.All(Judge(slabs, static i => i, isBuffer: true), static v => Assert.False(v.IsFlat, v.ToString()));
         }
 
@@ -133,18 +136,18 @@ public sealed class SoakJudgeTests
             Assert.Equal(pool.GetStatistics().RegisteredBytes, sample.RegisteredBytes);
             Assert.Equal(2 * ((1 << 20) + (64 << 10)) + 2 * region.Capacity, sample.KeptBytes);
         }
-        // What is idle is kept by nothing.
+        // Nothing keeps idle memory.
         Sample idle = Sample.Take(TimeSpan.Zero, pool.GetStatistics(), connections: 0);
         Assert.Equal((0, 0), (idle.KeptRegistrations, idle.KeptBytes));
         Assert.True(idle.Registrations > 0);
     }
 
-    /// <summary>Each measure is one by which the soak can fail: a real process that loses one thing in each cycle is reported by it.</summary>
+    /// <summary>The soak can fail by each measure: it reports a real process that loses one item per cycle.</summary>
     [Theory]
     [MemberData(nameof(Leaks))]
     public void WhatAProcessLosesInEachCycleIsReported(string measure)
     {
-        // Of the pool's own measures, which nothing else in this process changes, it is certain that they are flat where nothing is lost.
+        // Nothing else in this process changes the pool's own measures, so they must be flat if nothing is lost.
         if (Find(measure).Settling == 0)
             Assert.True(Find(measure).Judge("test", Run(static (_, _) => { })).IsFlat);
         List<Action> undo = [];
@@ -162,7 +165,7 @@ public sealed class SoakJudgeTests
 
     private static Measure Find(string name) => Measure.All.Single(m => m.Name == name);
 
-    /// <summary>Cycles of a pool in use, each with a sample at its end.</summary>
+    /// <summary>Runs cycles of a pool in use, each with a sample at its end.</summary>
     private static List<Sample> Run(Action<IRmaMemoryPool, nint> lose)
     {
         const int Length = 1 << 16;
@@ -186,10 +189,10 @@ public sealed class SoakJudgeTests
         return samples;
     }
 
-    /// <summary>Loses one, and says how to find it again.</summary>
+    /// <summary>Loses an item, and returns an action that releases it after all.</summary>
     private static Action Lose(string measure, IRmaMemoryPool pool, nint memory)
     {
-        // Native memory is only mapped, so it may be far more than what the process gives back meanwhile of what other tests have left.
+        // Native memory is only mapped, so it may far exceed what the process meanwhile gives back of other tests' memory.
         const int Bytes = 8 << 20, NativeBytes = 64 << 20;
         switch (measure)
         {

@@ -5,10 +5,10 @@ using Xunit;
 
 namespace AllocTools.Stress.Tests;
 
-/// <summary>Processes that are no peers as the soak expects them.</summary>
+/// <summary>Tests processes that are not the peers that the soak expects.</summary>
 public sealed class SoakPeerLinkTests
 {
-    /// <summary>They read until their standard input ends, as it does with this process.</summary>
+    /// <summary>These processes read until their standard input ends, at the latest with this process.</summary>
     [Theory]
     [InlineData("echo nonsense; cat > /dev/null", "has said 'nonsense', which is no Hello")]
     [InlineData("echo {}; cat > /dev/null", "has said '{}', which is no Hello")]
@@ -23,7 +23,9 @@ public sealed class SoakPeerLinkTests
         Assert.False(Directory.Exists($"/proc/{File.ReadAllText(pid).Trim()}"), "The process is still there.");
     }
 
-    /// <summary>What was made for it before is given back: the peer, its memory and what was rented for it.</summary>
+    /// <summary>
+    /// Everything that was created for the peer before is released: the peer, its memory and what was rented for it.
+    /// </summary>
     [Fact]
     public async Task NothingIsLeftOfAPeerWhoseMemoryCantBeUsed()
     {

@@ -8,7 +8,7 @@ using Xunit;
 
 namespace AllocTools.Stress.Tests;
 
-/// <summary>The program of eng/soak, for a minute, and what becomes of its processes when it is killed.</summary>
+/// <summary>Tests the program of eng/soak for a minute, and its processes when it is killed.</summary>
 public sealed class SoakTests
 {
     private static readonly TimeSpan Limit = TestTime.Seconds(400);
@@ -49,7 +49,7 @@ public sealed class SoakTests
         Assert.Empty(summary.Faults);
         string[] kinds = ["rents", "changes of the options", "registrations of the caller's memory", "exposures", "writes with notification", "writes by peers", "reads", "reads by peers", "frames both ways", "connections", "peers killed"];
         Assert.All(kinds, kind => Assert.True(summary.Done.GetValueOrDefault(kind) > 0, $"{kind}: {said}"));
-        // Three peers at the start, and one for each that was killed.
+        // There are three peers at the start, and one more for each that was killed.
         Assert.Equal(3 + summary.Done["peers killed"], summary.Done["peers started"]);
         Assert.NotEmpty(summary.Documented);
         Assert.Equal(2 * Measure.All.Count, summary.Measures.Count);
@@ -113,7 +113,10 @@ public sealed class SoakTests
             await Task.Delay(20, limit.Token);
     }
 
-    /// <summary>proc_pid_stat(5): the parent is the second field after the name, which is in parentheses.</summary>
+    /// <summary>
+    /// Returns the children of a process. In proc_pid_stat(5), the parent is the second field after the name, which is
+    /// in parentheses.
+    /// </summary>
     private static HashSet<int> ChildrenOf(int process)
     {
         HashSet<int> children = [];

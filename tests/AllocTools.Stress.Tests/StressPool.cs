@@ -4,7 +4,9 @@ using Xunit;
 
 namespace AllocTools.Stress.Tests;
 
-/// <summary>A small pool that is often at its cap and trims all the time, and what must hold when nobody uses it.</summary>
+/// <summary>
+/// A small pool that is often at its cap and trims all the time, with the invariants that hold when nobody uses it.
+/// </summary>
 internal sealed class StressPool : IAsyncDisposable
 {
     private readonly ObservedContext _context;
@@ -32,14 +34,14 @@ internal sealed class StressPool : IAsyncDisposable
 
     public int Registrations => _context.Registrations;
 
-    /// <summary>The cap, changed in use.</summary>
+    /// <summary>Changes the cap while the pool is in use.</summary>
     public void SetLimit(long bytes) => _pool.SetLimit(bytes);
 
-    /// <summary>Everything was returned, and no thread is in the pool.</summary>
+    /// <summary>Asserts that everything was returned, while no thread uses the pool.</summary>
     public void AssertAtRest(long rents, long rejections)
     {
         RmaPoolStatistics now = _pool.GetStatistics();
-        // The trimmer may be at work: what it takes away it takes from total and idle alike, under one lock.
+        // The trimmer may be running: it removes blocks from the total and the idle ones alike, under one lock.
         foreach (RmaSizeClassStatistics sizeClass in now.SizeClasses)
             Assert.True(sizeClass.RentedBuffers == 0 && sizeClass.QuarantinedBuffers == 0, sizeClass.ToString());
         Assert.Equal(rents, now.Rents);

@@ -3,7 +3,7 @@ using System.Globalization;
 
 namespace AllocTools.Stress.Tests;
 
-/// <summary>How long a test goes on: 3 s, or what ALLOCTOOLS_STRESS_SECONDS says.</summary>
+/// <summary>How long a test runs: 3 s, or the seconds in ALLOCTOOLS_STRESS_SECONDS.</summary>
 internal sealed class StressTime
 {
     private static readonly TimeSpan Limit = TimeSpan.FromSeconds(

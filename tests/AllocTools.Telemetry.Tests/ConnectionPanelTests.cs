@@ -14,7 +14,10 @@ using Xunit;
 
 namespace AllocTools.Telemetry.Tests;
 
-/// <summary>The dashboard's panels of connections and of a server's memory, over those of this process, which the real Prometheus scrapes.</summary>
+/// <summary>
+/// Tests the dashboard's panels of connections and of a server's memory with those of this process, which the real
+/// Prometheus scrapes.
+/// </summary>
 public sealed class ConnectionPanelTests
 {
     private static readonly byte[] Bytes = new byte[50_000];
@@ -29,7 +32,7 @@ public sealed class ConnectionPanelTests
         using MeterProvider exporter = Sdk.CreateMeterProviderBuilder().AddAllocToolsInstrumentation().AddPrometheusHttpListener(l => (l.Host, l.Port) = ("127.0.0.1", port)).Build();
         using IRmaContext context = new HostProvider(new HostProviderOptions { Locking = PageLocking.None }).Open();
         await using var pool = new RmaMemoryPool<HostProvider>(context, new RmaMemoryPoolOptions { Access = RmaAccess.RemoteWrite });
-        // Small rings, which writes have to wait for.
+        // The rings are small, so that writes have to wait for them.
         var options = new RmaConnectionOptions { InitialRingBytes = 1024, MaxRingBytes = 1024 };
         await using var connections = new RmaConnections(pool, options);
         services.GetRequiredService<RmaConnectionMetrics>().Add(connections);
@@ -50,7 +53,7 @@ public sealed class ConnectionPanelTests
         int port = FreePort.Find();
         using MeterProvider exporter = Sdk.CreateMeterProviderBuilder().AddAllocToolsInstrumentation().AddPrometheusHttpListener(l => (l.Host, l.Port) = ("127.0.0.1", port)).Build();
         WebApplicationBuilder builder = WebApplication.CreateBuilder();
-        // Room for one block.
+        // There is room for one block.
         builder.Services.AddRmaMemoryPool<HostProvider>(static o =>
         {
             o.MaxRegisteredBytes = 64 << 10;
@@ -73,7 +76,7 @@ public sealed class ConnectionPanelTests
         }
     }
 
-    /// <summary>A connection that ends in order, one that is aborted, and one that does not come about.</summary>
+    /// <summary>Opens a connection that ends in order, one that is aborted, and one that fails to be established.</summary>
     private static async Task TalkAsync(RmaConnections connections, RmaConnectionListener listener)
     {
         foreach (bool isAborted in (bool[])[false, true])

@@ -7,7 +7,7 @@ using Xunit;
 
 namespace AllocTools.Telemetry.Tests;
 
-/// <summary>What an operator gets beside the metrics: a dashboard, alerts, and a runbook for each.</summary>
+/// <summary>Tests what operators get in addition to the metrics: a dashboard, alerts, and a runbook for each.</summary>
 public sealed partial class DashboardTests
 {
     private const int Width = 24;
@@ -72,7 +72,7 @@ public sealed partial class DashboardTests
         });
         Assert.All(alerts, alert => Assert.Contains($"}}}}#{alert.ToLowerInvariant()}\"", rules, StringComparison.Ordinal));
 
-        // Prometheus has the last word on what is a query.
+        // Prometheus decides what is a valid query.
         string file = Path.Combine(Directory.CreateTempSubdirectory("alloctools-queries-").FullName, "queries.yml");
         try
         {
@@ -89,10 +89,10 @@ public sealed partial class DashboardTests
         }
     }
 
-    /// <summary>A histogram's name without what its series have behind it.</summary>
+    /// <summary>Returns a histogram's name without the suffix of its series.</summary>
     private static string Base(string metric) => HistogramSuffix().Replace(metric, "");
 
-    /// <summary>Not the names of recorded series, labels and variables.</summary>
+    /// <summary>Matches names of metrics, but not those of recorded series, labels and variables.</summary>
     [GeneratedRegex("(?<![a-z_$\"])rma_(pool|cache|endpoint|connection|server_memory|rail)_(?!name\\b)[a-z_]+(?![a-z_:])")]
     private static partial Regex MetricNames();
 

@@ -4,7 +4,7 @@ using Xunit;
 
 namespace AllocTools.Telemetry.Tests;
 
-/// <summary>What dotnet-counters shows, of a process that it knows nothing of but its number.</summary>
+/// <summary>Tests what dotnet-counters shows about a process of which it knows only the number.</summary>
 public sealed class EventPipeTests
 {
     [Fact]

@@ -11,7 +11,7 @@ using Xunit;
 
 namespace AllocTools.Telemetry.Tests;
 
-/// <summary>From a slow registration on a dashboard there is a way to the trace of the request that paid for it.</summary>
+/// <summary>Tests that a slow registration on a dashboard leads to the trace of the request that caused it.</summary>
 public sealed class ExemplarTests
 {
     private const string Caller = "AllocTools.Telemetry.Tests.Exemplars";

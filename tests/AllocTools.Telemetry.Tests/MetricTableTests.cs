@@ -10,7 +10,7 @@ using Xunit;
 
 namespace AllocTools.Telemetry.Tests;
 
-/// <summary>docs/telemetry.md lists the instruments as they are, with every tag that they can have.</summary>
+/// <summary>Tests that docs/telemetry.md lists the actual instruments, with every tag that they can have.</summary>
 public sealed class MetricTableTests
 {
     private static readonly string[] CommonTags = ["rma.pool.name", "rma.provider"];
@@ -73,7 +73,9 @@ public sealed class MetricTableTests
         Assert.All(found.Values, boundaries => Assert.Equal(boundaries.Distinct().Order(), boundaries));
     }
 
-    /// <summary>Whatever can be measured happens once, well and badly, and is looked at before it is closed.</summary>
+    /// <summary>
+    /// Does everything that can be measured once, with success and with failure, and looks at it before it is closed.
+    /// </summary>
     private static async Task UseAllAsync(RmaMetrics metrics, Action look)
     {
         using IRmaContext context = new HostProvider(new HostProviderOptions { Locking = PageLocking.Required }).Open();
@@ -91,7 +93,7 @@ public sealed class MetricTableTests
         using RmaBuffer buffer = pool.Rent(64 << 10);
         using var cancel = new CancellationTokenSource();
         Task<RmaBuffer> waiting = pool.RentAsync(64 << 10, cancel.Token).AsTask();
-        // A wait is measured once it stands in line.
+        // A wait is measured once it is in line.
         Assert.Equal(1, pool.GetStatistics().PendingRequests);
         await cancel.CancelAsync();
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => waiting);

@@ -7,7 +7,7 @@ using Xunit;
 
 namespace AllocTools.Telemetry.Tests;
 
-/// <summary>What an operator sees: the real Prometheus scrapes the running sample.</summary>
+/// <summary>Tests what an operator sees: the real Prometheus scrapes the running sample.</summary>
 public sealed partial class PrometheusTests
 {
     [Fact]
@@ -78,7 +78,7 @@ public sealed partial class PrometheusTests
             MetricTable.Read().Select(row => row.Prometheus).Order(StringComparer.Ordinal),
             (await SeriesAsync()).Where(s => !s.Contains("_created,", StringComparison.Ordinal)).Select(s => HistogramSuffix().Replace(s.Split(',')[0], "")["__name__=".Length..]).Distinct().Order(StringComparer.Ordinal));
 
-        // No series grows with use. Those that rules record carry no scope.
+        // No series is added with use. Those that rules record have no scope.
         string[] series = await SeriesAsync();
         foreach (string command in new[] { "hit 1000", "write 200", "reject 10", "fail 5", "leak 3" })
             await drill.DoAsync(command);
@@ -108,7 +108,8 @@ public sealed partial class PrometheusTests
         string[] queries =
         [
             .. dashboard["panels"]!.AsArray().Where(p => (string?)p!["type"] != "row").SelectMany(p => p!["targets"]!.AsArray()).Concat(dashboard["annotations"]!["list"]!.AsArray()).Select(t => (string)t!["expr"]!)
-                // The drill has no connections, no server and no multi-rail; ConnectionPanelTests and RailPanelTests look at their panels.
+                // The drill has no connections, no server and no multi-rail; ConnectionPanelTests and RailPanelTests
+                // check their panels.
                 .Where(q => !q.Contains("rma_connection_", StringComparison.Ordinal) && !q.Contains("rma_server_memory_", StringComparison.Ordinal) && !q.Contains("rma_rail_", StringComparison.Ordinal)),
         ];
         Assert.True(queries.Length > 40);
@@ -131,9 +132,9 @@ public sealed partial class PrometheusTests
     {
         await using Drill drill = await Drill.StartAsync();
         await using Prometheus prometheus = await Prometheus.StartAsync(drill.Port);
-        // Longer than the longest wait of any alert, 10 of these seconds.
+        // This is longer than the longest wait of any alert, 10 of these seconds.
         long normal = Stopwatch.GetTimestamp();
-        // One that is pending has not fired: a busy machine holds a request up for a moment, and its "for" is there for that.
+        // A pending alert has not fired: a busy machine may delay a request for a moment, which is what its "for" is for.
         await prometheus.UntilAsync(
             "ALERTS{alertstate=\"firing\"}",
             found =>
@@ -189,7 +190,10 @@ public sealed partial class PrometheusTests
         }
     }
 
-    /// <summary>Those of a histogram's series. OpenMetrics has the time of creation beside each counter and histogram.</summary>
+    /// <summary>
+    /// Matches the suffixes of a histogram's series. OpenMetrics has the creation time beside each counter and
+    /// histogram.
+    /// </summary>
     [GeneratedRegex("(?<=_seconds)_(bucket|sum|count)$")]
     private static partial Regex HistogramSuffix();
 

@@ -10,7 +10,10 @@ using Xunit;
 
 namespace AllocTools.Telemetry.Tests;
 
-/// <summary>The dashboard's panels of multi-rails and their alert, over one in this process, which the real Prometheus scrapes.</summary>
+/// <summary>
+/// Tests the dashboard's panels of multi-rails and their alert with one in this process, which the real Prometheus
+/// scrapes.
+/// </summary>
 public sealed class RailPanelTests
 {
     private static CancellationToken Token => TestContext.Current.CancellationToken;

@@ -10,7 +10,10 @@ using Xunit;
 
 namespace AllocTools.Telemetry.Tests;
 
-/// <summary>The spans of what a caller does, and of nothing else: a source goes by its name, so other tests' spans are seen, too.</summary>
+/// <summary>
+/// Tests the spans of a caller's operations, and of nothing else: a source is selected by its name, so other tests'
+/// spans are seen, too.
+/// </summary>
 public sealed class SpanTests : IDisposable
 {
     private const string CallerName = "AllocTools.Telemetry.Tests.Caller";

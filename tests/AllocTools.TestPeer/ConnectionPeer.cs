@@ -15,7 +15,7 @@ using Microsoft.Extensions.Logging;
 
 namespace AllocTools.TestPeer;
 
-/// <summary>The other side of connections. It does what lines on its standard input say; each is answered by one line.</summary>
+/// <summary>The other side of connections. It follows the lines on its standard input, and answers each with a line.</summary>
 internal static class ConnectionPeer
 {
     public static async Task<int> RunAsync(string fabric, string[] options)
@@ -25,7 +25,7 @@ internal static class ConnectionPeer
         return await RunAsync(context, Console.In, Console.Out, options);
     }
 
-    /// <summary>As a rank of an MPI job, which gets its lines over a socket.</summary>
+    /// <summary>Runs as a rank of an MPI job, which gets its lines over a socket.</summary>
     public static async Task<int> RunRankAsync(int port)
     {
         using TcpClient client = new();
@@ -43,9 +43,9 @@ internal static class ConnectionPeer
     private static async Task<int> RunAsync(IRmaContext context, TextReader lines, TextWriter answers, string[] options)
     {
         await using var pool = new RmaMemoryPool<HostProvider>(context, new RmaMemoryPoolOptions { Access = RmaAccess.RemoteWrite, DrainTimeout = TimeSpan.Zero });
-        // What it says of connections that end is shown where a test fails.
+        // Its log about connections that end is shown if a test fails.
         using ILoggerFactory logging = LoggerFactory.Create(static b => b.SetMinimumLevel(LogLevel.Debug).AddConsole(static o => o.LogToStandardErrorThreshold = LogLevel.Trace));
-        // What processes of one host use in place of that, with "local".
+        // With "local", processes on one host use this transport instead.
         using IRmaContext? near = options.Contains("local") ? Fabric.Open(Fabric.SharedMemoryByAddress) : null;
         await using RmaMemoryPool<HostProvider>? nearPool = near is null ? null : new RmaMemoryPool<HostProvider>(near, new RmaMemoryPoolOptions { Access = RmaAccess.RemoteWrite, DrainTimeout = TimeSpan.Zero });
         await using RmaConnections? nearConnections = nearPool is null ? null : new RmaConnections(nearPool, null, logging);
@@ -117,7 +117,7 @@ internal static class ConnectionPeer
             await listener.DisposeAsync();
         return 0;
 
-        // Its end may take longer than its error.
+        // Ending the connection may take longer than reporting its error.
         void LeaveConnection()
         {
             closing.Add(connection!.DisposeAsync().AsTask());
@@ -138,7 +138,7 @@ internal static class ConnectionPeer
         }
     }
 
-    /// <summary>Takes some of what the other side sends without end.</summary>
+    /// <summary>Reads some of the bytes that the other side sends without end.</summary>
     private static async Task<string> TakeAsync(RmaConnection connection, int count)
     {
         try
@@ -153,7 +153,7 @@ internal static class ConnectionPeer
         }
     }
 
-    /// <summary>Has bytes sent back by the other side.</summary>
+    /// <summary>Sends bytes and checks that the other side sends them back.</summary>
     private static async Task<string> EchoAsync(RmaConnection connection, int count)
     {
         byte[] sent = RandomNumberGenerator.GetBytes(count);
@@ -165,7 +165,7 @@ internal static class ConnectionPeer
         return isSame ? "same" : "different";
     }
 
-    /// <summary>Reads until that fails, with which both directions end.</summary>
+    /// <summary>Reads until that fails, which ends both directions.</summary>
     private static async Task<string> FailAsync(PipeReader input, PipeWriter output)
     {
         try
@@ -199,12 +199,12 @@ internal static class ConnectionPeer
                     return;
                 }
                 await SendForeverAsync(connection.Transport.Output);
-                // Writes end where the connection has; reads say why.
+                // Writes end with the connection; reads report the reason.
                 endings.TryWrite(await FailAsync(connection.Transport.Input, connection.Transport.Output));
             }
             catch (Exception e) when (e is ConnectionResetException or ConnectionAbortedException)
             {
-                // Its other side has gone, as tests have it do.
+                // The other side is gone, as tests intend.
                 endings.TryWrite(e.Message);
             }
         }

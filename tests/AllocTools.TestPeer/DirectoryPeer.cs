@@ -16,13 +16,16 @@ using Microsoft.Extensions.Logging;
 
 namespace AllocTools.TestPeer;
 
-/// <summary>What keeps a directory over HTTP, and what publishes and finds entries there. A line in, a line out.</summary>
+/// <summary>
+/// The process that keeps a directory over HTTP, and the one that publishes and finds entries there. It answers each
+/// line with a line.
+/// </summary>
 internal static class DirectoryPeer
 {
     private const int Length = 4096;
     private const int Port = 5004;
 
-    /// <summary>Keeps a directory, until its input ends.</summary>
+    /// <summary>Keeps a directory until its input ends.</summary>
     public static async Task<int> KeepAsync(string address, TimeSpan lease)
     {
         WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
@@ -157,12 +160,12 @@ internal static class DirectoryPeer
                 }
                 catch (IOException)
                 {
-                    // Its other side has gone, as tests have it do.
+                    // The other side is gone, as tests intend.
                 }
             }
         }
 
-        /// <summary>Connects to whom an entry names, and writes into the memory that it names.</summary>
+        /// <summary>Connects to the process that an entry names, and writes into the memory that it names.</summary>
         private async Task<string> WriteAsync(string name, RmaDirectoryEntry entry)
         {
             await using RmaConnection connection = await _connections.ConnectAsync(entry);

@@ -5,7 +5,7 @@ using AllocTools.Testing;
 
 namespace AllocTools.TestPeer;
 
-/// <summary>Opens endpoints, one after the other, and prints how many there are, or why there are no more.</summary>
+/// <summary>Opens endpoints, one after the other, and prints how many there are, or why no more can be opened.</summary>
 internal static class EndpointsProbe
 {
     public static int Run(string fabric, int count, bool kill)

@@ -10,10 +10,10 @@ using AllocTools.Testing.Lies;
 
 namespace AllocTools.TestPeer;
 
-/// <summary>A peer on a fabric that does what lines on its standard input say. Each is answered by one line.</summary>
+/// <summary>A peer on a fabric that follows the lines on its standard input, and answers each with a line.</summary>
 /// <param name="open">Opens the fabric, with changes to the options of its endpoint.</param>
-/// <param name="access">What its pool grants.</param>
-/// <param name="options">Words that say how else it is to be.</param>
+/// <param name="access">The access that its pool grants.</param>
+/// <param name="options">Further options.</param>
 internal sealed partial class FabricPeer(Func<Action<RmaEndpointOptions>, IRmaContext> open, RmaAccess access, string[] options)
 {
     private readonly List<RmaBuffer> _buffers = [];
@@ -26,7 +26,7 @@ internal sealed partial class FabricPeer(Func<Action<RmaEndpointOptions>, IRmaCo
 
     public int Run() => Run(Console.In, Console.Out, static _ => { });
 
-    /// <summary>Does what lines say, and answers there.</summary>
+    /// <summary>Follows the lines, and writes the answers.</summary>
     public int Run(TextReader lines, TextWriter answers, Action<IRmaEndpoint> onOpened)
     {
         _before = InheritedDescriptors.Own();
@@ -85,7 +85,7 @@ internal sealed partial class FabricPeer(Func<Action<RmaEndpointOptions>, IRmaCo
                 _exposures[int.Parse(id, CultureInfo.InvariantCulture)].Dispose();
                 return "ok";
             case ["again", var id, var fill]:
-                // Its block goes back, and comes again.
+                // The block is returned, and rented again.
                 int index = int.Parse(id, CultureInfo.InvariantCulture);
                 (long whole, nint block) = (_buffers[index].Length, _buffers[index].Address);
                 _buffers[index].Dispose();
@@ -100,7 +100,7 @@ internal sealed partial class FabricPeer(Func<Action<RmaEndpointOptions>, IRmaCo
             case ["hash", var id]:
                 return Convert.ToHexString(System.Security.Cryptography.SHA256.HashData(Buffer(id).Span));
             case ["busy", var id, var offset, var until]:
-                // Busy elsewhere: it never calls the endpoint, and sees the byte change all the same.
+                // It is busy elsewhere: it never calls the endpoint, and still sees the byte change.
                 byte expected = byte.Parse(until, CultureInfo.InvariantCulture);
                 nint at = Buffer(id).Address + (nint)Long(offset);
                 while (Volatile.Read(ref Byte(at)) != expected)
@@ -121,7 +121,7 @@ internal sealed partial class FabricPeer(Func<Action<RmaEndpointOptions>, IRmaCo
                 RemoteMemory claimed = Forged.Of(RemoteMemory.Read(Convert.FromBase64String(remote)), ulong.Parse(address, CultureInfo.InvariantCulture), Long(length), ulong.Parse(key, CultureInfo.InvariantCulture));
                 return Claim(what == "write", claimed, TimeSpan.FromMilliseconds(double.Parse(milliseconds, CultureInfo.InvariantCulture)), byte.Parse(secret, CultureInfo.InvariantCulture));
             case ["connect", var rank]:
-                // MPI gives each rank the addresses of all.
+                // MPI gives each rank the addresses of all ranks.
                 IReadOnlyList<ReadOnlyMemory<byte>> addresses = ((MpiEndpoint)_endpoint!).ExchangeAsync(_endpoint.Address).GetAwaiter().GetResult();
                 _peer = _endpoint.InsertPeer(addresses[int.Parse(rank, CultureInfo.InvariantCulture)].Span);
                 return "ok";
@@ -142,7 +142,7 @@ internal sealed partial class FabricPeer(Func<Action<RmaEndpointOptions>, IRmaCo
                 SpinWait.SpinUntil(() => _context!.Failure is not null, TestTime.Seconds(30));
                 return _context!.Failure?.Message ?? "none";
             case ["leave"]:
-                // The answer goes first.
+                // The answer is sent before the process exits.
                 new Thread(static () => Environment.Exit(0)).Start();
                 return "leaving";
             case ["processor"]:
@@ -181,8 +181,8 @@ internal sealed partial class FabricPeer(Func<Action<RmaEndpointOptions>, IRmaCo
         }
     }
 
-    /// <summary>Writes to memory, or reads from it, whether it has a right to that or not.</summary>
-    /// <returns>The error, or "ok"; and whether the target's byte came here.</returns>
+    /// <summary>Writes to memory or reads from it, whether or not it has a right to that.</summary>
+    /// <returns>The error, or "ok"; and whether the target's byte was read.</returns>
     private string Claim(bool isWrite, RemoteMemory claimed, TimeSpan patience, byte secret)
     {
         using RmaBuffer bytes = _pool!.Rent(claimed.Length);
@@ -201,15 +201,21 @@ internal sealed partial class FabricPeer(Func<Action<RmaEndpointOptions>, IRmaCo
         return $"{end} {!isWrite && bytes.Span.Contains(secret)}";
     }
 
-    /// <summary>Nothing, in a way that the compiler can't see: reading its length is a SIGSEGV that the runtime makes an exception of.</summary>
+    /// <summary>
+    /// Returns null in a way that the compiler can't see: reading its length is a SIGSEGV, which the runtime turns into
+    /// an exception.
+    /// </summary>
     [MethodImpl(MethodImplOptions.NoInlining)]
     private static string? NoText() => null;
 
-    /// <summary>What native code reads: setenv(3) is not seen by <see cref="Environment"/>.</summary>
+    /// <summary>Returns what native code reads: <see cref="Environment"/> does not see changes by setenv(3).</summary>
     [LibraryImport("libc", StringMarshalling = StringMarshalling.Utf8)]
     private static partial nint getenv(string name);
 
-    /// <summary>Seconds of processor time of the threads that are not the runtime's, whose compiler goes on for a while.</summary>
+    /// <summary>
+    /// Returns the processor time of the threads that are not the runtime's, in seconds. The runtime's compiler goes on
+    /// for a while.
+    /// </summary>
     private static double ThreadTimes()
     {
         long ticks = 0;

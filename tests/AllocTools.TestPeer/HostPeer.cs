@@ -10,12 +10,12 @@ using AllocTools.Testing;
 namespace AllocTools.TestPeer;
 
 /// <summary>
-/// A service on a host: it exposes a window of places to its peers, and moves bytes to and from theirs in the background, each of
-/// which it checks. It does what lines on its standard input say, and answers each by a line.
+/// A service on a host: it exposes a window of places to its peers. In the background it moves bytes to and from their
+/// windows, and checks each byte. It follows the lines on its standard input, and answers each with a line.
 /// </summary>
 /// <param name="open">Opens the fabric, with changes to the options of its endpoint.</param>
-/// <param name="places">How many peers may write into its window.</param>
-/// <param name="timeout">After how many seconds an operation ends.</param>
+/// <param name="places">The number of peers that may write into its window.</param>
+/// <param name="timeout">The number of seconds after which an operation times out.</param>
 internal sealed class HostPeer(Func<Action<RmaEndpointOptions>, IRmaContext> open, int places, double timeout)
 {
     private const int PlaceLength = 16 << 10;
@@ -67,14 +67,14 @@ internal sealed class HostPeer(Func<Action<RmaEndpointOptions>, IRmaContext> ope
             await CloseAsync();
         return 0;
 
-        // Their peers write into the same window.
+        // The peers of these endpoints write into the same window.
         string OpenFurther(int count)
         {
             further.AddRange(Enumerable.Range(0, count).Select(_ => context.OpenEndpoint()));
             return string.Join(' ', further.Select(static e => Convert.ToBase64String(e.Address.Span)));
         }
 
-        // What is left when all is given back, and the endpoints are closed.
+        // Returns what is left when everything is given back and the endpoints are closed.
         async Task<string> CloseAsync()
         {
             foreach (string name in _traffic.Keys.ToArray())
@@ -108,7 +108,7 @@ internal sealed class HostPeer(Func<Action<RmaEndpointOptions>, IRmaContext> ope
         return "ok";
     }
 
-    /// <summary>The number of a notification is the place that was written to.</summary>
+    /// <summary>Counts notifications; the number of a notification is the place that was written to.</summary>
     private async Task CountAsync(IRmaEndpoint endpoint)
     {
         await foreach (RmaNotification one in endpoint.ReadNotificationsAsync())
@@ -117,14 +117,14 @@ internal sealed class HostPeer(Func<Action<RmaEndpointOptions>, IRmaContext> ope
 
     private static int Number(string text) => int.Parse(text, CultureInfo.InvariantCulture);
 
-    /// <summary>Bytes that follow from the number that they begin with.</summary>
+    /// <summary>Fills memory with bytes that are derived from the number at their beginning.</summary>
     private static void Fill(Span<byte> bytes, int seed)
     {
         BinaryPrimitives.WriteInt32LittleEndian(bytes, seed);
         new Random(seed).NextBytes(bytes[sizeof(int)..]);
     }
 
-    /// <summary>Whether bytes are as one write has them.</summary>
+    /// <summary>Describes whether the bytes are those of a single write.</summary>
     private static string Describe(Span<byte> bytes)
     {
         if (!bytes.ContainsAnyExcept((byte)0))
@@ -134,7 +134,7 @@ internal sealed class HostPeer(Func<Action<RmaEndpointOptions>, IRmaContext> ope
         return bytes.SequenceEqual(expected) ? "whole" : "mixed";
     }
 
-    /// <summary>What goes to one peer's place and comes back from there, one round after the other.</summary>
+    /// <summary>Writes to one peer's place and reads back from there, one round after the other.</summary>
     private sealed class Traffic : IDisposable
     {
         private readonly IRmaEndpoint _endpoint;
@@ -173,14 +173,14 @@ internal sealed class HostPeer(Func<Action<RmaEndpointOptions>, IRmaContext> ope
             return "ok";
         }
 
-        /// <summary>Lets the current round end.</summary>
+        /// <summary>Stops after the current round.</summary>
         public Task<string> HaltAsync()
         {
             Volatile.Write(ref _isHalting, 1);
             return EndAsync();
         }
 
-        /// <summary>Waits until it has ended, by an error or because it was halted.</summary>
+        /// <summary>Waits until it has ended, with an error or because it was halted.</summary>
         public Task<string> EndAsync() => _running;
 
         public void Dispose()

@@ -4,7 +4,10 @@ using AllocTools.HostMemory;
 
 namespace AllocTools.TestPeer;
 
-/// <summary>Two peers on the host provider, which reaches nobody outside of the process. A line begins with the number of the peer that it is for.</summary>
+/// <summary>
+/// Two peers on the host provider, which reaches nobody outside the process. A line begins with the number of the peer
+/// that it is for.
+/// </summary>
 internal static class InsidePeers
 {
     public static int Run()

@@ -5,7 +5,10 @@ using Microsoft.Extensions.Logging;
 
 namespace AllocTools.TestPeer;
 
-/// <summary>A service as many are: it rents in its constructor and returns in its Dispose, which the container calls after the pool was closed.</summary>
+/// <summary>
+/// A typical service: it rents in its constructor and returns in its Dispose, which the container calls after the pool
+/// was closed.
+/// </summary>
 internal sealed class LateWorker : BackgroundService
 {
     private readonly RmaBuffer _buffer;
@@ -24,7 +27,7 @@ internal sealed class LateWorker : BackgroundService
 
     protected override Task ExecuteAsync(CancellationToken stoppingToken) => Task.Delay(Timeout.Infinite, stoppingToken);
 
-    /// <summary>Runs it in a host until the process is told to stop.</summary>
+    /// <summary>Runs it in a host until the process is asked to stop.</summary>
     public static int RunHost()
     {
         HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings());

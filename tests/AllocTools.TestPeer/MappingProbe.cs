@@ -5,14 +5,17 @@ using AllocTools.Regions;
 
 namespace AllocTools.TestPeer;
 
-/// <summary>Takes nearly all mappings that the system lets a process have (vm.max_map_count), then has a pool grow until it is refused.</summary>
+/// <summary>
+/// Uses up nearly all mappings that the system allows a process (vm.max_map_count), then makes a pool grow until it is
+/// refused.
+/// </summary>
 internal static partial class MappingProbe
 {
     public static int Run()
     {
         long most = long.Parse(File.ReadAllText("/proc/sys/vm/max_map_count"), CultureInfo.InvariantCulture);
         nint page = Environment.SystemPageSize;
-        // Neighbours of another protection are mappings of their own.
+        // Neighbouring pages with different protection are separate mappings.
         for (long i = File.ReadLines("/proc/self/maps").LongCount(); i < most - (most / 25); i++)
         {
             if (mmap(0, page, (int)(i % 2), 0x22, -1, 0) == -1)
@@ -25,7 +28,7 @@ internal static partial class MappingProbe
         List<RmaBuffer> rented = [];
         try
         {
-            // A region each.
+            // Each rent takes a region.
             while (rented.Count < most)
                 rented.Add(pool.Rent(page));
             Console.Out.WriteLine($"rented {rented.Count}");

@@ -4,7 +4,10 @@ using Microsoft.Extensions.Logging;
 
 namespace AllocTools.TestPeer;
 
-/// <summary>A pool on page-locked memory in a process that may lock little: prints what happens, and what is locked at the end.</summary>
+/// <summary>
+/// Uses a pool on page-locked memory in a process that may lock little: prints what happens, and what is locked at the
+/// end.
+/// </summary>
 internal static class MemoryLockProbe
 {
     public static int Run(PageLocking locking)

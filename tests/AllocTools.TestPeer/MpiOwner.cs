@@ -9,9 +9,9 @@ namespace AllocTools.TestPeer;
 /// <summary>An application that initializes MPI itself, and finalizes it.</summary>
 internal static unsafe class MpiOwner
 {
-    /// <param name="level">The thread level that it asks for: 0 to 3.</param>
-    /// <param name="library">MPI's library.</param>
-    /// <param name="closesLater">It finalizes MPI before it closes what it has opened.</param>
+    /// <param name="level">The thread level to ask for: 0 to 3.</param>
+    /// <param name="library">The MPI library.</param>
+    /// <param name="closesLater">Whether it finalizes MPI before it closes what it has opened.</param>
     public static int Run(int level, string library, bool closesLater)
     {
         nint module = NativeLibrary.Load(library);
@@ -56,7 +56,7 @@ internal static unsafe class MpiOwner
             _right = _context.OpenEndpoint();
         }
 
-        /// <summary>A message and a write, from an endpoint to another one of the process.</summary>
+        /// <summary>Sends a message and writes from an endpoint to another one of the process.</summary>
         public void Move()
         {
             using RmaBuffer message = _pool.Rent(100);
@@ -76,7 +76,7 @@ internal static unsafe class MpiOwner
                 throw new InvalidOperationException("Other bytes were written.");
         }
 
-        /// <summary>MPI can't be used any more: an operation times out, memory is not registered.</summary>
+        /// <summary>Checks that MPI can't be used any more: an operation times out, and memory is not registered.</summary>
         public void MoveNothing()
         {
             using (RmaBuffer message = _pool.Rent(100))

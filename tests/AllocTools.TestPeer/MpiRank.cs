@@ -14,8 +14,9 @@ namespace AllocTools.TestPeer;
 /// <summary>A rank of an MPI job. It gets its lines over a socket, since mpirun gives its input to one rank only.</summary>
 internal static class MpiRank
 {
-    /// <param name="port">Where the test listens.</param>
-    /// <param name="options">caller: the caller makes progress. timeout=SECONDS: of operations. end=SECONDS: of waiting for the other ranks' end. set=NAME=VALUE: a setting of MPI.</param>
+    /// <param name="port">The port at which the test listens.</param>
+    /// <param name="options">caller: the caller makes progress. timeout=SECONDS: time limit of operations. end=SECONDS:
+    /// how long to wait for the other ranks' end. set=NAME=VALUE: a setting of MPI.</param>
     public static int Run(int port, string[] options)
     {
         using TcpClient client = new();
@@ -39,14 +40,17 @@ internal static class MpiRank
         return new MpiProvider(options).Open();
     }
 
-    /// <summary>A rank that is there because every one must open the provider, and does nothing.</summary>
+    /// <summary>Runs a rank that does nothing, but is needed because every rank must open the provider.</summary>
     public static int Accompany()
     {
         using IRmaContext context = new MpiProvider().Open();
         return 0;
     }
 
-    /// <summary>Opens the provider with each library, or the usual one, and says as what; or why it can't. Warnings are said, too.</summary>
+    /// <summary>
+    /// Opens the provider with each library, or the usual one, and prints what was opened, or why it can't be. Warnings
+    /// are printed, too.
+    /// </summary>
     public static int Open(string implementation, string seconds, params string[] paths)
     {
         using ILoggerFactory logs = LoggerFactory.Create(static l => l.AddProvider(new WarningPrinter()));
@@ -78,7 +82,10 @@ internal static class MpiRank
         }
     }
 
-    /// <summary>Starts a child that opens the provider with MPICH, with the variables of this rank or without, and says what the child says.</summary>
+    /// <summary>
+    /// Starts a child that opens the provider with MPICH, with or without the variables of this rank, and returns the
+    /// child's output.
+    /// </summary>
     public static string OpenInChild(bool withVariables)
     {
         ProcessStartInfo start = new(Environment.ProcessPath!, ["mpi-open", nameof(MpiImplementation.Mpich), "20"]) { RedirectStandardOutput = true, RedirectStandardError = true };
@@ -93,7 +100,7 @@ internal static class MpiRank
         return $"{child.ExitCode} {said.ReplaceLineEndings(" ")}";
     }
 
-    /// <summary>Asks whether MPI is there, and says how many of its libraries are mapped then.</summary>
+    /// <summary>Asks whether MPI is available, and prints how many of its libraries are mapped then.</summary>
     public static int AskOnly()
     {
         bool isThere = MpiProvider.IsSupported;
@@ -102,7 +109,7 @@ internal static class MpiRank
         return isThere ? 0 : 1;
     }
 
-    /// <summary>Has itself sent SIGTERM, which it has asked to hear of while MPI waited for the other rank.</summary>
+    /// <summary>Sends itself SIGTERM, for which it has registered a handler while MPI waited for the other rank.</summary>
     /// <param name="mark">A file that the other rank waits for.</param>
     public static int HearSignal(string mark)
     {
@@ -113,7 +120,7 @@ internal static class MpiRank
             return Accompany();
         }
         Task<IRmaContext> opening = Task.Run(static () => new MpiProvider().Open());
-        // MPI takes its signals while it is initialized, which its sockets or files follow.
+        // MPI installs its signal handlers during initialization, before it opens its sockets or files.
         if (!SpinWait.SpinUntil(static () => File.ReadLines("/proc/self/maps").Any(static l => l.Contains("/libmpi", StringComparison.Ordinal)), TestTime.Seconds(30)))
             return 3;
         using ManualResetEventSlim heard = new();

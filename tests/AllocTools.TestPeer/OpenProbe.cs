@@ -6,7 +6,7 @@ using Microsoft.Extensions.Logging;
 
 namespace AllocTools.TestPeer;
 
-/// <summary>Opens endpoints until one is refused, and says how: for processes that the system limits.</summary>
+/// <summary>Opens endpoints until one is refused, and prints how: for processes with limits set by the system.</summary>
 internal static class OpenProbe
 {
     public static int Run(string fabric, int count)

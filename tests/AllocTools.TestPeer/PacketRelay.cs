@@ -10,9 +10,9 @@ namespace AllocTools.TestPeer;
 
 /// <summary>Carries packets between two cards, and drops and delays them as lines on its standard input say.</summary>
 /// <remarks>
-/// A stand-in for the kernel's netem, which is not in every kernel: packet(7). Each packet comes with the header of virtio, which says
-/// what of its checksum and of its cutting into segments is left to the card, and goes on with it; so packets that are longer than
-/// a frame may be, and have no checksum yet, pass as they are.
+/// A replacement for the kernel's netem, which is not in every kernel: packet(7). Each packet has the header of virtio,
+/// which says which parts of its checksum and segmentation are left to the card, and is passed on with it. So packets
+/// that are longer than a frame, or have no checksum yet, pass unchanged.
 /// </remarks>
 internal sealed class PacketRelay(int seed)
 {
@@ -67,7 +67,7 @@ internal sealed class PacketRelay(int seed)
         byte[] buffer = new byte[128 << 10];
         while (TryMove(() => from.Receive(buffer), out int length))
         {
-            // As a switch does, it drops what finds no room.
+            // Like a switch, it drops packets for which it has no room.
             if (random.NextDouble() >= Volatile.Read(ref _dropShare) && queue.TryAdd((Stopwatch.GetTimestamp() + Volatile.Read(ref _delay), buffer[..length])))
                 Interlocked.Increment(ref _passed);
             else
@@ -86,7 +86,7 @@ internal sealed class PacketRelay(int seed)
         }
     }
 
-    /// <returns>False where the socket was closed, because the relay ends.</returns>
+    /// <returns>False if the socket was closed because the relay ends.</returns>
     private static bool TryMove(Func<int> move, out int length)
     {
         while (true)
@@ -103,7 +103,7 @@ internal sealed class PacketRelay(int seed)
             }
             catch (SocketException e) when (e.SocketErrorCode is SocketError.NetworkDown or SocketError.NoBufferSpaceAvailable)
             {
-                // The card is down for the moment, or full: the packet is lost.
+                // The card is down at the moment, or full: the packet is lost.
             }
         }
     }

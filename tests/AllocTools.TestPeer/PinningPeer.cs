@@ -8,8 +8,8 @@ using Microsoft.Extensions.Options;
 namespace AllocTools.TestPeer;
 
 /// <summary>
-/// Opens, grows and closes as lines on its standard input say, one answer each: what was pinned then, and what the pool's
-/// statistics say; or what went wrong.
+/// Opens, grows and closes a pool as the lines on its standard input say. Each answer tells how much was pinned then and what the
+/// pool's statistics show, or what went wrong.
 /// </summary>
 internal sealed class PinningPeer(string fabric) : IDisposable
 {
@@ -46,7 +46,7 @@ internal sealed class PinningPeer(string fabric) : IDisposable
         _pool = null;
     }
 
-    /// <summary>VmPin of this process, in bytes. proc(5).</summary>
+    /// <summary>Gets VmPin of this process in bytes: proc(5).</summary>
     private static long Pinned => 1024 * long.Parse(
         File.ReadLines("/proc/self/status").Single(l => l.StartsWith("VmPin:", StringComparison.Ordinal)).Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries)[1],
         CultureInfo.InvariantCulture);
@@ -82,7 +82,7 @@ internal sealed class PinningPeer(string fabric) : IDisposable
                 _buffers.Add(_pool!.Rent(Long(length)));
                 return "ok";
             case ["user", var length]:
-                // Memory of the caller's own, at an odd place in it.
+                // The caller's own memory, which doesn't start at a page boundary.
                 using (RmaBuffer user = _pool!.Register(GC.AllocateArray<byte>((int)Long(length), pinned: true).AsMemory()))
                     return $"ok, {Pinned} pinned meanwhile";
             case ["return"]:

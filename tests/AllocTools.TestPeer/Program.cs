@@ -6,7 +6,7 @@ using AllocTools.Regions;
 using AllocTools.Testing;
 using AllocTools.TestPeer;
 
-// The other process of the tests. The first argument says what it is; it ends with its standard input.
+// The other process of the tests. The first argument selects what it is; it ends with its standard input.
 return args switch
 {
     ["fabric", string fabric, string access, .. string[] rest] => new FabricPeer(c => OpenFabric(fabric, rest, c), Enum.Parse<RmaAccess>(access), rest).Run(),

@@ -90,7 +90,7 @@ internal sealed class RailPeer(string[] fabrics, RmaMultiRailOptions options)
             _changes.Enqueue($"{change.Rail} {change.State}");
     }
 
-    /// <summary>How long it took in milliseconds, or how it failed.</summary>
+    /// <summary>Returns how many milliseconds it took, or how it failed.</summary>
     private static async Task<string> TimeAsync(Func<Task> transfer)
     {
         long start = Stopwatch.GetTimestamp();
@@ -119,6 +119,6 @@ internal sealed class RailPeer(string[] fabrics, RmaMultiRailOptions options)
         return wrong;
     }
 
-    /// <summary>A byte says where it belongs, and to which round.</summary>
+    /// <summary>Returns a byte that shows its position and round.</summary>
     private static byte Pattern(int index, int seed) => (byte)((index * 31) + (index >> 8) + (index >> 16) + (seed * 101));
 }

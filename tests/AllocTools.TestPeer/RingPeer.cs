@@ -11,18 +11,18 @@ using AllocTools.Testing;
 namespace AllocTools.TestPeer;
 
 /// <summary>
-/// One of several processes in a ring that add up their arrays, so that each has the sum: by writes into the memory of the next
-/// one that notify it. It does what lines on its standard input say, and answers each by a line.
+/// One of several processes in a ring that add up their arrays, so that each has the sum. They write into the memory of the next
+/// process and notify it. It follows the lines on its standard input, and answers each with a line.
 /// </summary>
 /// <remarks>
 /// The array is cut into as many chunks as there are ranks. Chunk c starts at rank c and goes round once; each rank adds its own
-/// part to what comes: ((part of c + part of c + 1) + part of c + 2) and so on. Then the sums go round once more. Each step has
-/// memory of its own in the window, so nobody has to wait until the next one has read what was there before.
+/// part to what it receives: ((part of c + part of c + 1) + part of c + 2) and so on. Then the sums go round once more. Each step
+/// has its own memory in the window, so nobody has to wait until the next process has read the previous content.
 /// </remarks>
 /// <param name="open">Opens the fabric, with changes to the options of its endpoint.</param>
-/// <param name="rank">From 0.</param>
-/// <param name="ranks">How many there are.</param>
-/// <param name="length">Elements of the array.</param>
+/// <param name="rank">The number of this process, from 0.</param>
+/// <param name="ranks">The number of processes.</param>
+/// <param name="length">The number of elements in the array.</param>
 internal sealed class RingPeer(Func<Action<RmaEndpointOptions>, IRmaContext> open, int rank, int ranks, int length)
 {
     private readonly HashSet<ulong> _seen = [];
@@ -76,7 +76,7 @@ internal sealed class RingPeer(Func<Action<RmaEndpointOptions>, IRmaContext> ope
         return 0;
     }
 
-    // A chunk for each step of the first round, then the whole sum.
+    // One chunk for each step of the first round, then the whole sum.
     private int WindowLength => ((ranks - 1) * ChunkLength) + length;
 
     private int ChunkLength => (length + ranks - 1) / ranks;
@@ -116,7 +116,7 @@ internal sealed class RingPeer(Func<Action<RmaEndpointOptions>, IRmaContext> ope
         return (start, Math.Min(ChunkLength, length - start));
     }
 
-    /// <summary>The writes of one peer may arrive in another order than they were posted in.</summary>
+    /// <summary>Waits for a notification. The writes of a peer may arrive in a different order than they were posted.</summary>
     private async Task WaitAsync(IAsyncEnumerator<RmaNotification> notifications, ulong number)
     {
         while (!_seen.Remove(number))

@@ -7,7 +7,10 @@ using Microsoft.Extensions.Logging;
 
 namespace AllocTools.TestPeer;
 
-/// <summary>Returns a buffer, or an array, under a socket's receive, and prints what became of the receive and of the next owner's bytes.</summary>
+/// <summary>
+/// Returns a buffer, or an array, during a socket's receive, and prints the result of the receive and the next owner's
+/// bytes.
+/// </summary>
 internal static class SocketPeer
 {
     public static async Task<int> RunAsync(string what)
@@ -36,7 +39,7 @@ internal static class SocketPeer
             Console.WriteLine($"failed with {e.SocketErrorCode}");
         }
         Console.WriteLine(next.Span.ContainsAnyExcept((byte)0) ? "the next owner's bytes changed" : "the next owner's bytes are as they were");
-        // The socket goes on, with what came before.
+        // The socket still works, and delivers what was sent before.
         Memory<byte> own = new byte[16];
         Console.WriteLine($"then {await here.ReceiveAsync(own)} bytes");
         return 0;

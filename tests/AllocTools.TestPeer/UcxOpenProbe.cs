@@ -5,10 +5,14 @@ using AllocTools.Ucx;
 
 namespace AllocTools.TestPeer;
 
-/// <summary>Says whether UCX is there, and opens an endpoint with each of some libraries, in a process that has loaded none before.</summary>
+/// <summary>
+/// Prints whether UCX is available, and opens an endpoint with each of some libraries, in a process that has not loaded
+/// any before.
+/// </summary>
 internal static class UcxOpenProbe
 {
-    /// <param name="words">Libraries to open with, <c>load:</c> and one for the process to load by itself, settings such as <c>UCX_X=y</c> for those that follow.</param>
+    /// <param name="words">Libraries to open with; <c>load:</c> and a library that the process loads itself; settings
+    /// such as <c>UCX_X=y</c> for the libraries after them.</param>
     public static int Run(string[] words)
     {
         Console.Out.WriteLine($"{(UcxProvider.IsSupported ? "there" : UcxProvider.NotSupportedReason)}, {Mapped()} mapped");

@@ -6,7 +6,7 @@ using Xunit;
 
 namespace AllocTools.Tests;
 
-/// <summary>The rules of docs/architecture.md about what may know what.</summary>
+/// <summary>Checks the rules of docs/architecture.md about which code may depend on which.</summary>
 public sealed partial class ArchitectureTests
 {
     private static readonly Assembly Core = typeof(IRmaMemoryPool).Assembly;
@@ -99,7 +99,7 @@ public sealed partial class ArchitectureTests
     public void NamespacesFollowFolders()
     {
         string src = Path.Combine(Repository.Root, "src");
-        // The folders of src are the projects. The files of the template are not compiled here.
+        // The folders of src are the projects. The template's files are not compiled here.
         (string Path, string Folder, string Namespace)[] files =
         [
             .. Directory.GetFiles(src, "*.cs", SearchOption.AllDirectories)
@@ -111,7 +111,8 @@ public sealed partial class ArchitectureTests
         Assert.NotEmpty(files);
         Assert.All(files, file => Assert.True(file.Namespace == file.Folder || ExtendsTheHost(file.Path, file.Namespace), $"{file.Path} has the namespace {file.Namespace}; it must be {file.Folder}."));
 
-        // A class of extension methods stands in the namespace of what it extends, so that a program that has a host needs no other using.
+        // A class of extension methods is in the namespace of the type it extends, so that a program that uses a host
+        // needs no other using.
         static bool ExtendsTheHost(string path, string name) =>
             path.EndsWith("Extensions.cs", StringComparison.Ordinal)
             && name is "Microsoft.Extensions.DependencyInjection" or "Microsoft.AspNetCore.Builder" or "Microsoft.AspNetCore.Hosting" or "OpenTelemetry.Metrics" or "OpenTelemetry.Trace" or "Orleans.Hosting";
@@ -128,7 +129,7 @@ public sealed partial class ArchitectureTests
 
     private static bool IsInterop(Type type) => type.Namespace?.EndsWith(".Interop", StringComparison.Ordinal) == true || (type.DeclaringType is { } outer && IsInterop(outer));
 
-    /// <summary>Looks at what the bodies of methods call and at the types of fields, through the metadata.</summary>
+    /// <summary>Checks through the metadata which members method bodies use, and the types of fields.</summary>
     private static void CheckReferences(Func<string, bool> isSubject, Func<string, bool> mayUse)
     {
         Module module = Core.ManifestModule;
@@ -141,7 +142,7 @@ public sealed partial class ArchitectureTests
                 byte[]? body = method.GetMethodBody()?.GetILAsByteArray();
                 for (int i = 0; body is not null && i + 4 < body.Length; i++)
                 {
-                    // call, callvirt, newobj, ldfld, stfld, ldsfld, ldtoken: an operand that is a token of ours.
+                    // call, callvirt, newobj, ldfld, stfld, ldsfld, ldtoken: instructions whose operand may be a token of ours.
                     if (body[i] is 0x28 or 0x6F or 0x73 or 0x7B or 0x7D or 0x7E or 0xD0)
                         used = used.Append(DeclaringType(module, BitConverter.ToInt32(body, i + 1)));
                 }
@@ -169,7 +170,7 @@ public sealed partial class ArchitectureTests
         }
         catch (ArgumentOutOfRangeException)
         {
-            // Not a token: the bytes of another instruction's operand.
+            // It is not a token, but bytes of another instruction's operand.
             return null;
         }
     }

@@ -3,7 +3,7 @@ using AllocTools.Regions;
 
 namespace AllocTools.Tests;
 
-/// <summary>A real context that counts, and that refuses or delays on command.</summary>
+/// <summary>A real context that counts registrations, and refuses or delays them on command.</summary>
 internal sealed class CountingContext : RmaContext
 {
     private readonly IRmaContext _inner = PoolProvider.Open();
@@ -22,7 +22,7 @@ internal sealed class CountingContext : RmaContext
 
     public int Registrations => Volatile.Read(ref _registrations);
 
-    /// <summary>Those of them that were of memory which is only read.</summary>
+    /// <summary>Gets the number of registrations of memory that is only read.</summary>
     public int ReadOnlyRegistrations => Volatile.Read(ref _readOnlyRegistrations);
 
     public int Live => Volatile.Read(ref _live);

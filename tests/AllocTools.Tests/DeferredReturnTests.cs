@@ -6,7 +6,7 @@ using Xunit;
 
 namespace AllocTools.Tests;
 
-/// <summary>Buffers that are disposed while something holds them.</summary>
+/// <summary>Tests buffers that are disposed while something holds them.</summary>
 public sealed class DeferredReturnTests : IAsyncDisposable
 {
     private readonly FakeLogCollector _log = new();

@@ -5,7 +5,10 @@ using Xunit;
 
 namespace AllocTools.Tests;
 
-/// <summary>What values and errors say of themselves: lengths, offsets, providers, peers and owners; never an address or a key.</summary>
+/// <summary>
+/// Tests how values and errors describe themselves: by lengths, offsets, providers, peers and owners, but never by an
+/// address or a key.
+/// </summary>
 public sealed class DescriptionTests : IDisposable
 {
     private readonly HostContext _context = new(new HostProviderOptions(), NullLogger.Instance);

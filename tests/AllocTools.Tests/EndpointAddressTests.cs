@@ -6,10 +6,12 @@ using Xunit;
 
 namespace AllocTools.Tests;
 
-/// <summary>The form of an endpoint's address (docs/wire-forms.md), and what a description of a transport is compared by.</summary>
+/// <summary>
+/// Tests the form of an endpoint's address (docs/wire-forms.md), and how descriptions of transports are compared.
+/// </summary>
 public sealed class EndpointAddressTests
 {
-    /// <summary>The description that the bytes below are of.</summary>
+    /// <summary>The encoded fields of the description that the tests use.</summary>
     internal const string DescriptionBytes =
         "01800B007463703B6F66695F72786D"
         + "028008000E00000001000000"
@@ -60,7 +62,8 @@ public sealed class EndpointAddressTests
     [Fact]
     public void EachCutAndWhateverIsAppendedIsFound()
     {
-        // Up to four bytes after the transport's own part are not a mark yet, and are recognised by the transport's own length.
+        // Up to four bytes after the transport's own part are not yet a mark; the transport recognises them by the
+        // length of its part.
         for (int length = Transport.Length + 4; length < Address.Length; length++)
             AssertRefused(Address.AsSpan(0, length), "truncated");
         AssertRefused([.. Address, 0], "appended");
@@ -80,7 +83,7 @@ public sealed class EndpointAddressTests
         }
     }
 
-    // A machine may have another address from outside.
+    // A machine may be reachable under another address from outside.
     [Fact]
     public void TheHostAndThePortMayBeChangedOnTheWay()
     {
@@ -121,7 +124,7 @@ public sealed class EndpointAddressTests
             Assert.Null(error);
     }
 
-    // A description that was read is passed on unchanged, whatever a later version has added to it.
+    // A description that was read is passed on unchanged, whatever a later version may have added to it.
     [Fact]
     public void UnknownFieldsStayWhereTheyWere()
     {
@@ -131,7 +134,7 @@ public sealed class EndpointAddressTests
         Assert.Equal("tcp;ofi_rxm", read.Provider);
     }
 
-    // The checksum fits, so that what comes after it is tried, too.
+    // The checksum is correct, so that the data after it is tried, too.
     [Fact]
     public void WhateverItIsItIsReadOrRefused() => Gen.Select(
         Gen.Byte.Array[0, 200], Gen.Int[0, 120], Gen.Byte.Array[0, 8], Gen.Bool).Sample((noise, at, patch, isNoise) =>
@@ -199,7 +202,7 @@ public sealed class EndpointAddressTests
         }
     }
 
-    // Elsewhere protocols say by themselves whether they have changed, and each side looks its own memory up.
+    // On other transports, the protocols themselves say whether they have changed, and each side looks up its own memory.
     [Fact]
     public void WhatDoesNoHarmIsNoReason()
     {

@@ -4,10 +4,13 @@ using Xunit;
 
 namespace AllocTools.Tests;
 
-/// <summary>The table of handshakes in docs/architecture.md names each fence of the code, and nothing that isn't there.</summary>
+/// <summary>
+/// Checks that the table of handshakes in docs/architecture.md names each fence in the code, and nothing that doesn't
+/// exist.
+/// </summary>
 public sealed partial class HandshakeTests
 {
-    /// <summary>The types of the code with their text; of a partial one that of all its parts.</summary>
+    /// <summary>The types of the code with their text; for a partial type, the text of all its parts.</summary>
     private static readonly ILookup<string, string> Types = Directory.GetFiles(Path.Combine(Repository.Root, "src"), "*.cs", SearchOption.AllDirectories)
         .Where(f => !f.Contains("/obj/", StringComparison.Ordinal))
         .SelectMany(f => TypesOf(File.ReadAllText(f)))
@@ -28,7 +31,7 @@ public sealed partial class HandshakeTests
         Assert.All(Members(), member => Assert.Matches($@"\b{member.Name}(<\w+>)?\(", string.Concat(Types[member.Type])));
     }
 
-    // Code that relies on one uses the helper, which documents what it guarantees.
+    // Code that relies on a fence uses the helper, which documents what it guarantees.
     [Fact]
     public void AllFencesButTheProcessWideAreByTheHelper() =>
         Assert.DoesNotContain(Types, t => t.Key != "Fence" && t.Any(text => text.Contains("Interlocked.MemoryBarrier(", StringComparison.Ordinal)));
@@ -49,7 +52,7 @@ public sealed partial class HandshakeTests
     [GeneratedRegex(@"\bFence\.(Full|AfterInterlocked)\(|Interlocked\.MemoryBarrier(ProcessWide)?\(")]
     private static partial Regex Barrier();
 
-    /// <summary>One that stands in no other type.</summary>
+    /// <summary>Matches declarations of types that are not nested.</summary>
     [GeneratedRegex(@"^(?:\w+ )*(?:class|struct|interface|record|enum) (\w+)", RegexOptions.Multiline)]
     private static partial Regex Declaration();
 

@@ -212,7 +212,7 @@ public sealed class LeaseTests : IAsyncDisposable
                     }
                     catch (InvalidOperationException)
                     {
-                        // The other one was first.
+                        // The other thread was first.
                     }
                     barrier.SignalAndWait();
                 }
@@ -294,7 +294,7 @@ public sealed class LeaseTests : IAsyncDisposable
         source.Span.Fill(9);
         RmaOperationException error = await Assert.ThrowsAsync<RmaOperationException>(
             () => endpoint.WriteAsync(source.Slice(0, 20), dead, cancellationToken: TestContext.Current.CancellationToken).AsTask());
-        // Each transport says it in its own way.
+        // Each transport reports the error in its own way.
         Assert.Equal(Fabric.Named is null ? "EACCES" : "FI_EIO", error.ErrorName);
         Assert.False(target.Span.Slice(10, 20).ContainsAnyExcept((byte)7));
         first.Dispose();

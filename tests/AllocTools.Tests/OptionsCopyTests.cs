@@ -7,7 +7,7 @@ using Xunit;
 
 namespace AllocTools.Tests;
 
-/// <summary>What was made with options does not change with the caller's object.</summary>
+/// <summary>Tests that objects created with options don't change when the caller's options object does.</summary>
 public sealed class OptionsCopyTests
 {
     [Fact]

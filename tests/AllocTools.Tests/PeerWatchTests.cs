@@ -4,7 +4,7 @@ using Xunit;
 
 namespace AllocTools.Tests;
 
-/// <summary>One timer looks after the peers of all endpoints of a context.</summary>
+/// <summary>Tests the timer that watches the peers of all endpoints of a context.</summary>
 public sealed class PeerWatchTests
 {
     [Fact]

@@ -53,7 +53,7 @@ public sealed class PointerTests : IAsyncDisposable
         Assert.Throws<OverflowException>(() => start[long.MaxValue]);
         Assert.Throws<ArgumentOutOfRangeException>(() => _ = (start + 9).AsSpan(2).Length);
         Assert.Throws<ArgumentOutOfRangeException>(() => _ = start.AsSpan(-1).Length);
-        // The last element by a type that is longer than what is left.
+        // Reads the last element as a type that is longer than the remaining memory.
         Assert.Throws<ArgumentOutOfRangeException>(() => (start + 9).Cast<Int128>().Value);
         Assert.Throws<InvalidOperationException>(() => RmaPointer<long>.Null.Value);
         RmaPointer<long> other = _allocator.Allocate(1);
@@ -75,7 +75,7 @@ public sealed class PointerTests : IAsyncDisposable
         _allocator.FromUnmanaged(first).Buffer.Dispose();
         Assert.Throws<InvalidOperationException>(() => _allocator.FreeUnmanaged(first));
         Assert.Throws<ArgumentException>("pointer", () => _allocator.FreeUnmanaged(first));
-        // What is held stays allocated.
+        // Memory that is held stays allocated.
         long* second = _allocator.AllocateUnmanaged(10);
         RmaHold hold = _allocator.FromUnmanaged(second).Slice(10).Hold();
         Assert.Throws<InvalidOperationException>(() => _allocator.FreeUnmanaged(second));
@@ -175,7 +175,7 @@ public sealed class PointerTests : IAsyncDisposable
         Assert.True(_allocator == again && !(_allocator != again) && _allocator.Equals(ints) && _allocator.Equals((object)again));
         Assert.Equal(_allocator.GetHashCode(), ints.GetHashCode());
         Assert.False(_allocator == new RmaAllocator<long>(other.Pool) || _allocator.Equals(null) || _allocator == null);
-        // What one has allocated the other one frees.
+        // Memory allocated by one allocator can be freed by the other.
         again.Free(_allocator.Allocate(3));
         unsafe
         {

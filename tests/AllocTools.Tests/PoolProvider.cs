@@ -4,7 +4,9 @@ using AllocTools.Testing;
 
 namespace AllocTools.Tests;
 
-/// <summary>What the pools of these tests register with: memory of the host that is not locked, or the fabric that the environment names.</summary>
+/// <summary>
+/// Opens the provider of these tests' pools: host memory that is not locked, or the fabric that the environment names.
+/// </summary>
 internal static class PoolProvider
 {
     public static IRmaContext Open() => Fabric.Named is [string fabric, ..]

@@ -101,7 +101,7 @@ public sealed class RemoteMemoryTests
         Assert.Throws<ArgumentOutOfRangeException>(() => new RemoteMemory(0, 1, new byte[RemoteMemory.MaxKeyLength + 1], 0, RmaAccess.RemoteRead));
     }
 
-    // Its checksum fits, so that what comes after it is tried, too.
+    // The checksum is correct, so that the data after it is tried, too.
     [Fact]
     public void RandomBytesNeverDoMoreThanFail() => Gen.Select(
         Gen.Byte.Array[0, 160], Gen.Int[0, 160], Gen.Byte.Array[0, 8], Gen.Bool).Sample((noise, at, patch, isNoise) =>

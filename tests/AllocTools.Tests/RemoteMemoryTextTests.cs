@@ -7,7 +7,7 @@ using Xunit;
 
 namespace AllocTools.Tests;
 
-/// <summary>The text form of a <see cref="RemoteMemory"/>, for JSON, query strings and command lines.</summary>
+/// <summary>Tests the text form of a <see cref="RemoteMemory"/>, for JSON, query strings and command lines.</summary>
 public sealed partial class RemoteMemoryTextTests
 {
     private static readonly RemoteMemory Plain = new(0x7f00_1234_5678, 5L << 30, 0xDEAD_BEEF_0BAD_F00D, RmaAccess.RemoteWrite);
@@ -73,8 +73,8 @@ public sealed partial class RemoteMemoryTextTests
     private static T ParseAs<T>(string text)
         where T : ISpanParsable<T> => T.Parse(text.AsSpan(), null);
 
-    /// <param name="Address">An endpoint's.</param>
-    /// <param name="Memory">What it exposes.</param>
+    /// <param name="Address">The address of an endpoint.</param>
+    /// <param name="Memory">The memory that it exposes.</param>
     internal sealed record Invitation(ReadOnlyMemory<byte> Address, RemoteMemory Memory);
 
     [JsonSerializable(typeof(Invitation))]

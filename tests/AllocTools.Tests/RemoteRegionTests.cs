@@ -4,7 +4,7 @@ using Xunit;
 
 namespace AllocTools.Tests;
 
-/// <summary>When a mapped key is unmapped.</summary>
+/// <summary>Tests when a mapped key is unmapped.</summary>
 public sealed class RemoteRegionTests
 {
     [Fact]
@@ -18,7 +18,7 @@ public sealed class RemoteRegionTests
         Assert.False(region.TryAddUse());
         hasReturned.Set();
         Assert.False(unmapped.Task.IsCompleted);
-        // Not before the last operation has ended.
+        // The key is unmapped only after the last operation has ended.
         region.EndUse();
         Assert.True(await unmapped.Task.WaitAsync(TestTime.Seconds(30), TestContext.Current.CancellationToken));
     }

@@ -14,7 +14,7 @@ public sealed class SizeClassRangeTests
         Assert.Equal(14 * 4 + 1, classes.Count);
         for (int i = 1; i < classes.Count; i++)
         {
-            // The request that wastes the most of a block is one byte longer than the block before.
+            // The request that wastes most of a block is one byte longer than the next smaller block.
             long waste = classes[i].BlockSize - (classes[i - 1].BlockSize + 1);
             Assert.True(waste < 0.2 * classes[i].BlockSize, $"{waste} of {classes[i].BlockSize}");
         }

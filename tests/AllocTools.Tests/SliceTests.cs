@@ -4,7 +4,7 @@ using Xunit;
 
 namespace AllocTools.Tests;
 
-/// <summary>Parts of buffers and of peers' memory, and parts of those.</summary>
+/// <summary>Tests parts of buffers and of peers' memory, and parts of those parts.</summary>
 public sealed class SliceTests : IAsyncDisposable
 {
     private readonly TestPool _pool = new(o => o.Access = RmaAccess.RemoteWrite);

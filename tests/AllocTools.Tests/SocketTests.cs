@@ -3,7 +3,7 @@ using Xunit;
 
 namespace AllocTools.Tests;
 
-/// <summary>Buffers under the operations of sockets.</summary>
+/// <summary>Tests buffers that are used by socket operations.</summary>
 public sealed class SocketTests
 {
     [Theory]
@@ -11,7 +11,7 @@ public sealed class SocketTests
     [InlineData("array")]
     public async Task WhatIsReturnedUnderAReceiveFailsTheReceiveAndNothingElse(string what)
     {
-        // In a process of its own: an exception on the thread of the sockets would end it.
+        // Run in a separate process: an exception on the sockets' thread would end it.
         await using PeerProcess peer = new("socket", what);
         (int exitCode, string output) = await peer.EndAsync();
         Assert.Contains("log 34:", output, StringComparison.Ordinal);

@@ -7,7 +7,7 @@ using Xunit;
 
 namespace AllocTools.Tests;
 
-/// <summary>A pool on HostProvider, with its context.</summary>
+/// <summary>A pool on HostProvider, together with its context.</summary>
 internal sealed class TestPool : IAsyncDisposable
 {
     public TestPool(Action<RmaMemoryPoolOptions>? configure = null, TimeProvider? time = null, ILoggerFactory? logging = null, IBlockAllocator? blocks = null)
@@ -37,7 +37,7 @@ internal sealed class TestPool : IAsyncDisposable
             options.SizeClasses.Add(new SizeClassOptions { BlockSize = size });
     };
 
-    /// <summary>Asserts what holds of a pool at any time.</summary>
+    /// <summary>Asserts the invariants that hold for a pool at any time.</summary>
     public void CheckBooks()
     {
         RmaPoolStatistics now = Statistics;

@@ -14,7 +14,7 @@ internal sealed class WorkerThread : IDisposable
         _thread.Start();
     }
 
-    /// <summary>Has the thread do it, and waits.</summary>
+    /// <summary>Runs an action on the thread, and waits for it.</summary>
     public void Run(Action work)
     {
         TaskCompletionSource done = new();

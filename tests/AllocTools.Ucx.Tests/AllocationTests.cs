@@ -6,9 +6,9 @@ using Xunit;
 
 namespace AllocTools.Ucx.Tests;
 
-/// <summary>What an operation allocates in steady state: nothing, whoever makes progress.</summary>
+/// <summary>Tests that an operation allocates nothing in steady state, whoever makes progress.</summary>
 [Collection(nameof(AllocationTests))]
-[CollectionDefinition(nameof(AllocationTests), DisableParallelization = true)] // what the process allocates is looked at
+[CollectionDefinition(nameof(AllocationTests), DisableParallelization = true)] // the allocations of the whole process are counted
 public sealed class AllocationTests
 {
     private const int InBatch = 32;
@@ -41,7 +41,7 @@ public sealed class AllocationTests
         var completions = new RmaCompletion[8];
         for (int i = 0; i < 200; i++)
             RunAll();
-        // What the runtime does by itself now and then allocates, too: an operation that allocates does so each time.
+        // The runtime itself also allocates now and then, but an operation that allocates does so each time.
         long least = long.MaxValue;
         for (int round = 0; round < 50 && least > 0; round++)
         {
@@ -95,8 +95,8 @@ public sealed class AllocationTests
     }
 
     /// <summary>
-    /// Time passes, but no timer runs: the one that watches the endpoints' threads allocates in the runtime each time
-    /// it is due, and on a busy machine that is in each round.
+    /// A clock that advances, but runs no timers. The timer that watches the endpoints' threads allocates in the
+    /// runtime each time it is due, and on a busy machine that is in each round.
     /// </summary>
     private sealed class TimeWithoutTimers : TimeProvider
     {

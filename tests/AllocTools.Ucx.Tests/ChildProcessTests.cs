@@ -6,9 +6,12 @@ using Xunit;
 
 namespace AllocTools.Ucx.Tests;
 
-/// <summary>A child process has nothing of an endpoint's: else a port stays taken, and a connection open, when this process ends.</summary>
+/// <summary>
+/// Tests that a child process inherits nothing of an endpoint. Otherwise a port would stay taken, and a connection
+/// open, when this process ends.
+/// </summary>
 [Collection(nameof(ChildProcessTests))]
-[CollectionDefinition(nameof(ChildProcessTests), DisableParallelization = true)] // the descriptors of the process are looked at
+[CollectionDefinition(nameof(ChildProcessTests), DisableParallelization = true)] // the test inspects the descriptors of the process
 public sealed class ChildProcessTests
 {
     public static TheoryData<string> Fabrics => [.. UcxFabric.All];
@@ -24,7 +27,7 @@ public sealed class ChildProcessTests
         using IRmaContext right = UcxFabric.Open(fabric);
         await using IRmaEndpoint from = left.OpenEndpoint();
         await using IRmaEndpoint to = right.OpenEndpoint();
-        // UCX has opened something, and it is closed to children at once.
+        // UCX has opened something, which children don't inherit from the start.
         Assert.NotEmpty(InheritedDescriptors.Own().Except(before));
         Assert.Empty(InheritedDescriptors.Inherited(before));
         await using var pool = new RmaMemoryPool<HostProvider>(left, new RmaMemoryPoolOptions { DrainTimeout = TimeSpan.Zero });
@@ -34,7 +37,7 @@ public sealed class ChildProcessTests
         Task<RmaReceiveResult> receiving = to.ReceiveAsync(received, cancellationToken: Token).AsTask();
         await from.SendAsync(sent, from.InsertPeer(to.Address.Span), cancellationToken: Token);
         Assert.Equal(64, (await receiving).Length);
-        // And the connections, of both sides, a little later.
+        // The connections of both sides follow a little later.
         Assert.Empty(InheritedDescriptors.InheritedInTheEnd(before));
     }
 }

@@ -8,7 +8,7 @@ using Xunit;
 
 namespace AllocTools.Ucx.Tests;
 
-/// <summary>What only UCX's driver does.</summary>
+/// <summary>Tests what only UCX's driver does.</summary>
 public sealed partial class DriverTests
 {
     private static CancellationToken Token => TestContext.Current.CancellationToken;
@@ -34,8 +34,8 @@ public sealed partial class DriverTests
         RmaBatch batch = endpoint.CreateBatch(Count);
         for (int i = 0; i < Count; i++)
             batch.Write(source.Slice(i * 64, 64), remote.Slice(i * 64, 64));
-        // A turn of the endpoint's thread flushes what is there while more is posted: once, or often where the poster is held up, by other
-        // work on the machine. So of all runs one that was not counts.
+        // A progress turn of the endpoint's thread flushes what is there while more is posted: once, or often if other
+        // work on the machine delays the poster. So the run with the fewest flushes counts.
         long fewest = long.MaxValue;
         for (int run = 0; run < MostRuns && fewest > MostFlushes; run++)
         {
@@ -60,7 +60,7 @@ public sealed partial class DriverTests
         }
     }
 
-    /// <summary>UCX has freed it by then.</summary>
+    /// <summary>UCX has freed the connection by then.</summary>
     [Fact]
     public unsafe void AConnectionThatIsClosedIsFlushedNoMore()
     {
@@ -85,7 +85,7 @@ public sealed partial class DriverTests
         flushes.Free();
     }
 
-    /// <summary>A flush that has ended at once says nothing of the write itself.</summary>
+    /// <summary>A flush that has ended at once says nothing about the write itself.</summary>
     [Fact]
     public void AWriteWhosePutHasFailedIsNotDoneByItsFlush()
     {
@@ -98,7 +98,7 @@ public sealed partial class DriverTests
         Assert.True(done.HasPutSucceeded);
     }
 
-    /// <summary>A caller gives a key back while another one, in UCX, looks after the same connection.</summary>
+    /// <summary>A caller gives a key back while another one, inside UCX, handles the same connection.</summary>
     [Fact]
     public void KeysAreGivenBackWhileUcxIsCalledForTheirConnection()
     {
@@ -132,7 +132,7 @@ public sealed partial class DriverTests
                 }
             }
         }
-        // Not while they wait for each other.
+        // The rest is disposed only now: not while the threads might wait for each other.
         exposure.Dispose();
         target.Dispose();
         endpoint.Dispose();
@@ -140,7 +140,7 @@ public sealed partial class DriverTests
         context.Dispose();
     }
 
-    /// <summary>Where calls come one after the other regions are given back, and peers removed, while the endpoint closes.</summary>
+    /// <summary>If calls are serialized, regions are given back and peers removed while the endpoint closes.</summary>
     [Fact]
     public async Task RegionsAreGivenBackWhileTheEndpointCloses()
     {
@@ -170,7 +170,10 @@ public sealed partial class DriverTests
         }
     }
 
-    /// <summary>UCX says of each setting whether it is of those that it reads once; those of UCX_MEM_ are in a table of their own.</summary>
+    /// <summary>
+    /// UCX tells for each setting whether it is among those that it reads once; the UCX_MEM_ settings are in a separate
+    /// table.
+    /// </summary>
     [Theory]
     [InlineData("UCX_LOG_LEVEL")]
     [InlineData("UCX_HANDLE_ERRORS")]
@@ -214,14 +217,14 @@ public sealed partial class DriverTests
         Assert.True(registration.Describe(8, 100, RmaAccess.RemoteRead).IsRaw);
         Assert.Throws<ArgumentOutOfRangeException>(() => registration.Describe(8, 4096, RmaAccess.RemoteRead));
         context.Deregister(registration);
-        // Neither a new key nor the one that was packed before.
+        // Neither a new key nor the one that was packed before can be obtained.
         Assert.Throws<InvalidOperationException>(() => registration.Describe(8, 100, RmaAccess.RemoteRead));
         Assert.Throws<ArgumentException>(() => context.Deregister(registration));
         using IRmaContext other = UcxFabric.Open(UcxFabric.Any);
         Assert.Throws<ArgumentException>(() => other.Deregister(registration));
     }
 
-    /// <summary>Peers come and go while one endpoint lives: what is kept of each is given back.</summary>
+    /// <summary>Peers come and go while one endpoint lives: everything that is kept for each is released.</summary>
     [Fact]
     public async Task ManyPeersComeAndGo()
     {
@@ -240,12 +243,12 @@ public sealed partial class DriverTests
             await endpoint.WriteAsync(source, remote, cancellationToken: Token);
             Assert.False(target.Span.ContainsAnyExcept((byte)(i + 1)));
             endpoint.RemovePeer(peer);
-            // After its connection, as a caller may.
+            // The region is disposed after its connection, which callers may do.
             remote.Dispose();
         }
     }
 
-    /// <summary>A driver's connection to its own endpoint.</summary>
+    /// <summary>Returns a driver's connection to its own endpoint.</summary>
     private static unsafe UcxConnection ConnectionTo(UcxDriver driver)
     {
         UcxRequest request = default;

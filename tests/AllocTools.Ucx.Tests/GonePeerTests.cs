@@ -8,7 +8,7 @@ using Xunit;
 
 namespace AllocTools.Ucx.Tests;
 
-/// <summary>Peers whose process is killed, or hangs.</summary>
+/// <summary>Tests peers whose process is killed, or hangs.</summary>
 public sealed class GonePeerTests
 {
     public static TheoryData<string> Fabrics => [.. UcxFabric.All];
@@ -17,7 +17,7 @@ public sealed class GonePeerTests
 
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
-    /// <summary>Without anything under way, and well within KeepaliveInterval, 20 s.</summary>
+    /// <summary>This works without any operation under way, and well within KeepaliveInterval, 20 s.</summary>
     [Theory]
     [MemberData(nameof(FabricsThatNotice))]
     public async Task AKilledPeerIsReportedAndComesBackAsAnotherOne(string fabric)
@@ -47,7 +47,10 @@ public sealed class GonePeerTests
         Assert.Equal("4096", await next.AnswerAsync());
     }
 
-    /// <summary>Shared memory closes no connection of its own: UCX looks after the process. Both sides are processes of their own, as it is a setting of the process.</summary>
+    /// <summary>
+    /// Shared memory closes no connection on its own: UCX watches the process. Both sides are separate processes,
+    /// because the setting applies to the process.
+    /// </summary>
     [Theory]
     [InlineData("posix@")]
     [InlineData("sysv@")]
@@ -64,7 +67,7 @@ public sealed class GonePeerTests
         var clock = Stopwatch.StartNew();
         await peer.KillAsync();
         string answer;
-        // There is room for messages, whether or not somebody is there to take them.
+        // There is room for messages, whether or not anybody receives them.
         do
             answer = await observer.AskAsync("send 0 64");
         while (answer == "ok");
@@ -94,7 +97,7 @@ public sealed class GonePeerTests
         await side.Endpoint.WriteAsync(other, remote, timeout: TestTime.Seconds(20), cancellationToken: Token);
     }
 
-    /// <summary>Closing waits for what a peer can still be sent, for a while.</summary>
+    /// <summary>For a while, closing waits for what can still be sent to a peer.</summary>
     [Theory]
     [MemberData(nameof(Fabrics))]
     public async Task AnEndpointClosesWhileItsPeerHangs(string fabric)
@@ -114,7 +117,10 @@ public sealed class GonePeerTests
         side.Process.Resume();
     }
 
-    /// <summary>A peer that hangs goes on some time. Where it copies what it was sent by itself, closing the endpoint does not keep it from the buffer.</summary>
+    /// <summary>
+    /// A hung peer may continue at some time. If it copies what it was sent on its own, closing the endpoint does not
+    /// keep it from accessing the buffer.
+    /// </summary>
     [Theory]
     [MemberData(nameof(Fabrics))]
     public async Task AMessageThatAPeerMayStillCopyKeepsItsBuffer(string fabric)
@@ -137,7 +143,7 @@ public sealed class GonePeerTests
         side.Process.Resume();
     }
 
-    /// <summary>A peer that was lost comes back while an operation with it is under way, which goes on.</summary>
+    /// <summary>A peer that was lost comes back while an operation with it is under way, which continues.</summary>
     [Fact]
     public async Task AConnectionThatIsReplacedIsClosedAfterItsOperations()
     {
@@ -176,7 +182,7 @@ public sealed class GonePeerTests
         }
     }
 
-    /// <summary>It was inserted while it hung, so UCX waits for its answer.</summary>
+    /// <summary>The peer was inserted while it hung, so UCX waits for its answer.</summary>
     [Fact]
     public async Task APeerThatHungWhenItWasRemovedGetsItsConnectionAgain()
     {
@@ -190,7 +196,7 @@ public sealed class GonePeerTests
         endpoint.RemovePeer(endpoint.InsertPeer(address));
         Assert.Equal(1, driver.Connections);
         process.Resume();
-        // As if nothing had been.
+        // Everything is as before.
         RmaPeer peer = endpoint.InsertPeer(address);
         Assert.Equal(1, driver.Connections);
         await process.AskAsync("rent 64 0");
@@ -199,7 +205,7 @@ public sealed class GonePeerTests
         await process.TellAsync("receive 0");
         await endpoint.SendAsync(message, peer, cancellationToken: Token);
         Assert.Equal("64", await process.AnswerAsync());
-        // The connection of a peer that has ended is closed when peers come or go.
+        // The connection of a peer that has ended is closed when peers are inserted or removed.
         endpoint.RemovePeer(peer);
         await process.KillAsync();
         Assert.True(
@@ -213,7 +219,7 @@ public sealed class GonePeerTests
             "the connection of a peer that has ended is not closed");
     }
 
-    /// <summary>UCX keeps what the other side has opened, so both sides would keep a socket for each time.</summary>
+    /// <summary>UCX keeps what the other side has opened, so both sides would keep another socket each time.</summary>
     [Fact]
     public async Task APeerThatComesAndGoesAgainAndAgainTakesNoMoreSockets()
     {
@@ -241,7 +247,7 @@ public sealed class GonePeerTests
         }
     }
 
-    /// <summary>A completed send says that its buffer is free; closing must not drop what has not been sent.</summary>
+    /// <summary>A completed send means that its buffer is free; closing must not drop what has not been sent.</summary>
     [Theory]
     [MemberData(nameof(Fabrics))]
     public async Task WhatWasSentBeforeAnEndpointClosesArrives(string fabric)

@@ -5,7 +5,7 @@ using Xunit;
 
 namespace AllocTools.Ucx.Tests;
 
-/// <summary>Which UCX a process loads, and what it says of values that UCX refuses: each in a process of its own.</summary>
+/// <summary>Tests which UCX a process loads, and the errors for values that UCX refuses, each in a separate process.</summary>
 public sealed class LibraryTests
 {
     private const string Default = "libucp.so.0";
@@ -23,7 +23,7 @@ public sealed class LibraryTests
         Assert.Equal("opened", said[5]);
     }
 
-    /// <summary>As Open MPI does, which may be built on UCX.</summary>
+    /// <summary>Open MPI, which may be built on UCX, does this.</summary>
     [Fact]
     public async Task AnotherUcxThanTheApplicationHasLoadedIsRefused()
     {
@@ -44,7 +44,9 @@ public sealed class LibraryTests
         Assert.Contains(expected, said[1], StringComparison.Ordinal);
     }
 
-    /// <summary>UCX looks at most of them when an endpoint is opened. They are the process's: another pool meets them, too.</summary>
+    /// <summary>
+    /// UCX checks most of them when an endpoint is opened. They belong to the process: another pool is affected, too.
+    /// </summary>
     [Fact]
     public async Task SettingsThatUcxMayRefuseAreNamed()
     {
@@ -59,7 +61,7 @@ public sealed class LibraryTests
         return (await process.ReadToEndAsync()).Split('\n', StringSplitOptions.RemoveEmptyEntries);
     }
 
-    /// <summary>The system's UCX, in another folder.</summary>
+    /// <summary>A copy of the system's UCX in another folder.</summary>
     private sealed class Copies : IDisposable
     {
         public Copies()

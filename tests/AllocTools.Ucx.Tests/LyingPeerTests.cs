@@ -4,7 +4,10 @@ using Xunit;
 
 namespace AllocTools.Ucx.Tests;
 
-/// <summary>A peer that lies about what it was given. UCX checks nothing over TCP and shared memory; the tests say what that means, and what this library does instead.</summary>
+/// <summary>
+/// Tests a peer that lies about the memory that it was given. UCX checks nothing over TCP and shared memory; the tests
+/// show what that means, and what this library does instead.
+/// </summary>
 public sealed class LyingPeerTests
 {
     public static TheoryData<string> Fabrics => [UcxFabric.Tcp, "posix+self@lo", "sysv+self@lo", UcxFabric.SharedMemory];

@@ -4,7 +4,7 @@ using Xunit;
 
 namespace AllocTools.Ucx.Tests;
 
-/// <summary>What a context may use, and what it has opened.</summary>
+/// <summary>Tests what a context may use, and what it has opened.</summary>
 public sealed class TransportTests
 {
     [Fact]
@@ -51,7 +51,10 @@ public sealed class TransportTests
         UcxTransports.LetPeersCopy(
             transports.Split(',', StringSplitOptions.RemoveEmptyEntries), errorHandling, name => variable?.Split('=') is [var set, var value] && set == name ? value : null));
 
-    /// <summary>That another context asks for shared memory by name changes a setting of the process; this one goes on without it.</summary>
+    /// <summary>
+    /// Another context that requests shared memory by name changes a setting of the process; this context still works
+    /// without it.
+    /// </summary>
     [Theory]
     [InlineData(null)]
     [InlineData("all")]

@@ -5,7 +5,7 @@ using Xunit;
 
 namespace AllocTools.Ucx.Tests;
 
-/// <summary>Two processes of one machine.</summary>
+/// <summary>Tests two processes on one machine.</summary>
 public sealed class TwoProcessTests : TwoProcessConformance<UcxProcesses>
 {
     private const int ConnectionReset = 104, TimedOut = 110;
@@ -17,7 +17,7 @@ public sealed class TwoProcessTests : TwoProcessConformance<UcxProcesses>
     [InlineData(4)]
     public Task EachProcessOfARingHasTheSumOfAllBitForBit(int ranks) => AllReduce.AssertSumsAsync("ucx-ring", UcxFabric.Any, ranks);
 
-    // Short ones, and those that UCX has the receiver fetch.
+    // Both short messages, and those that UCX lets the receiver fetch.
     [Theory]
     [MemberData(nameof(Fabrics))]
     public async Task MessagesGoBothWaysAndSayWhoHasSentThem(string fabric)
@@ -91,7 +91,7 @@ public sealed class TwoProcessTests : TwoProcessConformance<UcxProcesses>
         Assert.Equal("0 0", await side.Process.AskAsync("locked"));
     }
 
-    /// <summary>What docs/providers.md says of a write without a right: nobody looks, and the bytes are there.</summary>
+    /// <summary>As docs/providers.md says about a write without a right: nobody checks, and the bytes are written.</summary>
     [Theory]
     [MemberData(nameof(FabricsWithoutDevices))]
     public async Task AWriteToMemoryWhoseExposureHasEndedIsNotRefused(string fabric)
@@ -107,7 +107,7 @@ public sealed class TwoProcessTests : TwoProcessConformance<UcxProcesses>
         Assert.Equal("0606", await side.Process.AskAsync("peek 0 4094 2"));
     }
 
-    /// <summary>The target's own thread copies what has come, to wherever it is told.</summary>
+    /// <summary>The target's own thread copies the received data to whatever address it is given.</summary>
     [Theory]
     [MemberData(nameof(FabricsWithoutDevices))]
     public async Task AWriteToWhereNothingIsMappedEndsTheTargetsProcess(string fabric)
@@ -119,7 +119,7 @@ public sealed class TwoProcessTests : TwoProcessConformance<UcxProcesses>
         using RemoteRegion remote = side.Endpoint.Import(side.Peer, forged);
         using RmaBuffer source = side.Pool.Rent(64);
         await Assert.ThrowsAnyAsync<RmaOperationException>(() => side.Endpoint.WriteAsync(source, remote, cancellationToken: Token).AsTask());
-        // SIGSEGV, or SIGABRT where the runtime has something to say before.
+        // The signal is SIGSEGV, or SIGABRT if the runtime reports something before.
         Assert.Contains((await side.Process.EndAsync()).ExitCode, new[] { 128 + 11, 128 + 6 });
     }
 

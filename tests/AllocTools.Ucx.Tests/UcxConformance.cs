@@ -41,7 +41,10 @@ public sealed class UcxRegistrationCaches : RegistrationCacheConformance<UcxTran
 
 public sealed class UcxMappedFiles : MappedFileConformance<UcxTransport>;
 
-/// <summary>UCX: each way with an endpoint's thread, with callers who make progress, and as a build of UCX that is called by one thread at a time.</summary>
+/// <summary>
+/// UCX: each way with an endpoint's thread, with callers who make progress, and as a build of UCX that only one thread
+/// may call at a time.
+/// </summary>
 public sealed class UcxTransport : IConformingTransport
 {
     private const string ByCaller = " by its caller";

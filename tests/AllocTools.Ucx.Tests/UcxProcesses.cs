@@ -14,8 +14,8 @@ public sealed class UcxProcesses : ITwoProcessTransport
     /// <summary>Starts the other process, and opens this side.</summary>
     /// <param name="fabric">One of <see cref="UcxFabric.All"/>.</param>
     /// <param name="configure">Changes the options of this side.</param>
-    /// <param name="wrapper">What the other process is started by, such as prlimit.</param>
-    /// <param name="peerOptions">Words for the other process.</param>
+    /// <param name="wrapper">The command that starts the other process, such as prlimit.</param>
+    /// <param name="peerOptions">Further arguments of the other process.</param>
     public static Task<LocalSide> StartAsync(string fabric, Action<UcxOptions>? configure = null, string[]? wrapper = null, params string[] peerOptions) =>
         LocalSide.MeetAsync(UcxFabric.Open(fabric, configure), new PeerProcess(wrapper ?? [], ["ucx", fabric, "RemoteRead, RemoteWrite", .. peerOptions]));
 }

@@ -5,7 +5,7 @@ using Xunit;
 
 namespace AllocTools.Verbs;
 
-/// <summary>Threads that rent, expose and return at random, under a cap, with registrations that pin.</summary>
+/// <summary>Tests threads that rent, expose and return at random, under a cap, with registrations that pin memory.</summary>
 [Collection(Verbs.OneAtATime)]
 public sealed class ManyThreadsTests
 {

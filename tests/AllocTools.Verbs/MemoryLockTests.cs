@@ -6,7 +6,10 @@ using Xunit;
 
 namespace AllocTools.Verbs;
 
-/// <summary>An ordinary user whose RLIMIT_MEMLOCK is low: what can't start says so, what has started goes on.</summary>
+/// <summary>
+/// Tests an ordinary user whose RLIMIT_MEMLOCK is low: a start that fails gives the reason, and what has started
+/// continues.
+/// </summary>
 [SupportedOSPlatform("linux")]
 [Collection(Verbs.OneAtATime)]
 public sealed partial class MemoryLockTests : IDisposable
@@ -16,7 +19,7 @@ public sealed partial class MemoryLockTests : IDisposable
 
     public MemoryLockTests()
     {
-        // Where an ordinary user can read it.
+        // An ordinary user must be able to read it.
         _folder.UnixFileMode |= UnixFileMode.OtherRead | UnixFileMode.OtherExecute | UnixFileMode.GroupRead | UnixFileMode.GroupExecute;
         foreach (string file in Directory.GetFiles(PeerProcess.BuiltFolder))
             File.Copy(file, Path.Combine(_folder.FullName, Path.GetFileName(file)));
@@ -44,7 +47,7 @@ public sealed partial class MemoryLockTests : IDisposable
         Assert.Contains("MaxRegisteredBytes is 32 MiB", refused, StringComparison.Ordinal);
         Assert.Contains("pins about 16 MiB in addition", refused, StringComparison.Ordinal);
 
-        // Without a cap of its own it goes as far as it can.
+        // Without an explicit cap, the pool grows as far as it can.
         Assert.StartsWith("ok", await peer.AskAsync("pool"), StringComparison.Ordinal);
         Assert.StartsWith("ok", await peer.AskAsync("rent 1048576"), StringComparison.Ordinal);
         string direct = await peer.AskAsync($"rent {32 << 20}");
@@ -81,8 +84,8 @@ public sealed partial class MemoryLockTests : IDisposable
         Assert.Contains("pinned 0", await peer.AskAsync("close"), StringComparison.Ordinal);
     }
 
-    // ofi_rxm pins its own buffers when it connects: whose limit is too low can't send, and the other side, which has
-    // done nothing wrong, must not wait for ever.
+    // ofi_rxm pins its own buffers when it connects. A side whose limit is too low can't send, and the other side, which has
+    // done nothing wrong, must not wait forever.
     [Fact]
     public async Task WhereAPeersOwnPinningFailsBothSidesTimeOut()
     {
@@ -117,7 +120,7 @@ public sealed partial class MemoryLockTests : IDisposable
         ["pinning", Verbs.Fabric],
         _folder.FullName);
 
-    /// <summary>The limit, its value, and each way to raise it.</summary>
+    /// <summary>Asserts that a message contains the limit, its value, and each way to raise it.</summary>
     private static void AssertExplains(string message, long limit)
     {
         TestContext.Current.TestOutputHelper!.WriteLine(message);
@@ -126,7 +129,7 @@ public sealed partial class MemoryLockTests : IDisposable
             Assert.Contains(part, message, StringComparison.Ordinal);
     }
 
-    /// <summary>Without an endpoint nothing but the pool's memory is pinned.</summary>
+    /// <summary>Asserts that without an endpoint, only the pool's memory is pinned.</summary>
     private static void AssertBooksHold(string answer)
     {
         Match statistics = Statistics().Match(answer);

@@ -7,7 +7,7 @@ using Xunit;
 
 namespace AllocTools.Verbs;
 
-/// <summary>What the kernel has pinned is what the pool's statistics say, at each step.</summary>
+/// <summary>Tests that the pool's statistics match what the kernel has pinned, at each step.</summary>
 [Collection(Verbs.OneAtATime)]
 public sealed class PinningTests
 {
@@ -92,7 +92,7 @@ public sealed class PinningTests
         using var pool = new RmaMemoryPool<LibfabricProvider>(context, new RmaMemoryPoolOptions { DrainTimeout = TimeSpan.Zero });
         pool.Rent(4096).Dispose();
         long before = Verbs.PinnedBytes;
-        // The pool, which looks at what memory allows, and the device itself.
+        // Both the pool, which checks the memory's rights, and the device itself refuse.
         RmaRegistrationException error = Assert.Throws<RmaRegistrationException>(() => pool.Register((nint)PageSize, 16 * PageSize));
         Assert.Equal(("register", "EFAULT"), (error.Operation, error.ErrorName));
         Assert.Contains("not mapped", error.Message, StringComparison.Ordinal);
@@ -121,7 +121,7 @@ public sealed class PinningTests
             Assert.False(target.Span.ContainsAnyExcept((byte)7));
             long besides = Verbs.PinnedBytes - pool.GetStatistics().RegisteredBytes;
             TestContext.Current.TestOutputHelper!.WriteLine($"{besides} bytes pinned besides the pool's, {context.Traits.TransportPinnedBytes} in the traits");
-            // With itself it has both ends of a connection.
+            // The endpoint is connected to itself, so it has both ends of a connection.
             Assert.InRange(besides, context.Traits.TransportPinnedBytes / 4, context.Traits.TransportPinnedBytes * 3);
         }
         Assert.Equal(pool.GetStatistics().RegisteredBytes, Verbs.PinnedBytes);

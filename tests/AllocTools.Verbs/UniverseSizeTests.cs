@@ -3,7 +3,7 @@ using Xunit;
 
 namespace AllocTools.Verbs;
 
-/// <summary>FI_UNIVERSE_SIZE: for how many peers ofi_rxm wants a queue. Soft-RoCE has one for 127.</summary>
+/// <summary>Tests FI_UNIVERSE_SIZE: the number of peers for which ofi_rxm requests a queue. Soft-RoCE has one for 127.</summary>
 public sealed class UniverseSizeTests
 {
     [Theory]

@@ -4,16 +4,19 @@ using Xunit;
 
 namespace AllocTools.Testing;
 
-/// <summary>Processes in a ring that add up arrays of floats by RMA. The test's peer says in which order, which decides each bit of the sum.</summary>
+/// <summary>
+/// Processes in a ring that add up arrays of floats by RMA. The test peer defines the order of the additions, which
+/// decides each bit of the sum.
+/// </summary>
 internal static class AllReduce
 {
-    // No multiple of the number of ranks, so chunks are not of one length.
+    // Not a multiple of the number of ranks, so the chunks differ in length.
     private const int Length = 100_003;
 
-    /// <summary>Each process has the sum of all, bit for bit.</summary>
-    /// <param name="kind">What the test's peer is: <c>ring</c> or <c>ucx-ring</c>.</param>
-    /// <param name="fabric">What it opens.</param>
-    /// <param name="ranks">How many processes.</param>
+    /// <summary>Asserts that each process ends up with the sum of all arrays, bit for bit.</summary>
+    /// <param name="kind">The kind of test peer: <c>ring</c> or <c>ucx-ring</c>.</param>
+    /// <param name="fabric">The fabric that the processes open.</param>
+    /// <param name="ranks">The number of processes.</param>
     public static async Task AssertSumsAsync(string kind, string fabric, int ranks)
     {
         List<PeerProcess> ring = [];
@@ -30,7 +33,7 @@ internal static class AllReduce
             for (int seed = 1; seed <= 3; seed++)
             {
                 string expected = Convert.ToHexString(SHA256.HashData(MemoryMarshal.AsBytes<float>(SerialSum(ranks, seed, offset: 0))));
-                // Another order gives other bits: the order is what is tested.
+                // Another order gives other bits, so the test does check the order.
                 Assert.True(ranks == 2 || expected != Convert.ToHexString(SHA256.HashData(MemoryMarshal.AsBytes<float>(SerialSum(ranks, seed, offset: 1)))));
                 string[] sums = await Task.WhenAll(ring.Select(p => p.AskAsync($"reduce {seed}")));
                 Assert.All(sums, sum => Assert.Equal(expected, sum));
@@ -43,7 +46,7 @@ internal static class AllReduce
         }
     }
 
-    /// <summary>Chunk c from rank c on (plus an offset), one rank after the other.</summary>
+    /// <summary>Adds up chunk c starting at rank c (plus an offset), one rank after the other.</summary>
     private static float[] SerialSum(int ranks, int seed, int offset)
     {
         float[][] parts = [.. Enumerable.Range(0, ranks).Select(rank =>

@@ -2,7 +2,7 @@ using AllocTools.Blocks;
 
 namespace AllocTools.Testing;
 
-/// <summary>The real allocator, counting what is mapped.</summary>
+/// <summary>A real allocator that counts what is mapped.</summary>
 internal sealed class CountingAllocator : IBlockAllocator
 {
     private readonly PageAllocator _inner = new();

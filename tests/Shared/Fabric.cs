@@ -6,8 +6,8 @@ namespace AllocTools.Testing;
 
 /// <summary>The fabrics that the tests run on. Each has its own addressing and its own ways to fail.</summary>
 /// <remarks>
-/// They are those that one machine without hardware has, unless the environment names others: in ALLOCTOOLS_FABRICS,
-/// with commas between them, by the names below or as PROVIDER@NODE, such as <c>verbs;ofi_rxm@192.168.77.1</c>.
+/// By default these are the fabrics that one machine without hardware has. The environment variable ALLOCTOOLS_FABRICS names
+/// others, separated by commas: by the names below or as PROVIDER@NODE, such as <c>verbs;ofi_rxm@192.168.77.1</c>.
 /// </remarks>
 public static class Fabric
 {
@@ -18,22 +18,24 @@ public static class Fabric
     public const string SharedMemoryByAddress = "shm (virtual addresses)";
     public const string SharedMemoryByOffset = "shm (offsets)";
 
-    /// <summary>The first of net and tcp that offers reliable datagrams by itself: net in 1.x, tcp in 2.x.</summary>
+    /// <summary>
+    /// The first of net and tcp that offers reliable datagrams without a layered provider: net in 1.x, tcp in 2.x.
+    /// </summary>
     public const string PlainTcp = "net or tcp";
 
     private static readonly Lazy<string> PlainTcpProvider = new(FindPlainTcp);
 
-    /// <summary>Those that the environment names; null where it names none.</summary>
+    /// <summary>Gets the fabrics that the environment names; null if it names none.</summary>
     public static string[]? Named { get; } = Environment.GetEnvironmentVariable(Variable) is { Length: > 0 } list
         ? list.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries)
         : null;
 
     public static string[] All { get; } = Named ?? [Tcp, Sockets, SharedMemoryByAddress, SharedMemoryByOffset, PlainTcp];
 
-    /// <summary>For tests that need one, whichever.</summary>
+    /// <summary>Gets a fabric for tests that need one, no matter which.</summary>
     public static string Any => All[0];
 
-    /// <summary>Whether it is verbs, of whichever node.</summary>
+    /// <summary>Whether the fabric is verbs, on any node.</summary>
     public static bool IsVerbs(string fabric) => fabric.StartsWith("verbs", StringComparison.Ordinal);
 
     public static LibfabricOptions Options(string fabric)
@@ -68,7 +70,7 @@ public static class Fabric
             }
             catch (RmaProviderException)
             {
-                // This libfabric has it not, or only as a layer under another one.
+                // This libfabric doesn't have it, or only as a layer under another provider.
             }
         }
         throw new InvalidOperationException("This libfabric has neither net nor tcp with reliable datagrams.");

@@ -5,13 +5,16 @@ using Xunit.v3;
 
 namespace AllocTools.Testing;
 
-/// <summary>What is worth to be read where a test has failed, such as what another process said; of one that passes it is dropped.</summary>
+/// <summary>
+/// Collects notes that help to understand a failed test, such as the output of another process. Notes of tests that
+/// pass are dropped.
+/// </summary>
 [AttributeUsage(AttributeTargets.Assembly)]
 internal sealed class FailureNotesAttribute : BeforeAfterTestAttribute
 {
     private static readonly AsyncLocal<ConcurrentQueue<string>?> Notes = new();
 
-    /// <summary>A place for notes of the current test, which may be used by any thread as long as it runs.</summary>
+    /// <summary>Gets an action that adds a note to the current test. Any thread may call it while the test runs.</summary>
     public static Action<string> ForCurrentTest => Notes.Value is { } notes ? notes.Enqueue : _ => { };
 
     public override void Before(MethodInfo methodUnderTest, IXunitTest test) => Notes.Value = new ConcurrentQueue<string>();

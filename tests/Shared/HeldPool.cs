@@ -2,7 +2,7 @@ using AllocTools.Regions;
 
 namespace AllocTools.Testing;
 
-/// <summary>A pool whose rents wait, fail or are counted while a test wants it.</summary>
+/// <summary>A pool whose rents wait, fail or are counted, as a test requires.</summary>
 internal sealed class HeldPool(IRmaMemoryPool pool) : IRmaMemoryPool
 {
     private int _tries;
@@ -14,10 +14,10 @@ internal sealed class HeldPool(IRmaMemoryPool pool) : IRmaMemoryPool
     /// <summary>Called before each rent.</summary>
     public Action OnRent { get; set; } = static () => { };
 
-    /// <summary>No memory is found by <see cref="TryRent"/>.</summary>
+    /// <summary>Whether <see cref="TryRent"/> finds no memory.</summary>
     public bool IsFull { get; set; }
 
-    /// <summary>How often <see cref="TryRent"/> was called.</summary>
+    /// <summary>Gets the number of calls of <see cref="TryRent"/>.</summary>
     public int Tries => Volatile.Read(ref _tries);
 
     public RmaBuffer Rent(long length)

@@ -3,15 +3,20 @@ using System.Globalization;
 
 namespace AllocTools.Testing;
 
-/// <summary>The sockets, event queues and events that a child process has of this one (socket(2), epoll(7), eventfd(2)).</summary>
+/// <summary>
+/// The sockets, event queues and events that a child process inherits from this one (socket(2), epoll(7), eventfd(2)).
+/// </summary>
 internal static class InheritedDescriptors
 {
     private const int CloseOnExec = 0x80000;
 
-    /// <summary>What this process has now, by what the kernel calls each. Events and event queues have no names of their own, so they have their numbers, too.</summary>
+    /// <summary>
+    /// Returns what this process has now, by the kernel's names. Events and event queues have no names of their own, so
+    /// their numbers are included.
+    /// </summary>
     public static HashSet<string> Own() => [.. Of("self").Values];
 
-    /// <summary>What a child that is started now inherits of what this process did not have before.</summary>
+    /// <summary>Returns what a child started now inherits that this process did not have before.</summary>
     public static List<string> Inherited(HashSet<string> before)
     {
         using Process child = Process.Start("/bin/sleep", "60");
@@ -27,7 +32,7 @@ internal static class InheritedDescriptors
     }
 
     /// <summary>Waits until a child would inherit nothing that this process did not have before.</summary>
-    /// <returns>What a child inherits; empty, or what is left after half a minute.</returns>
+    /// <returns>What a child inherits: empty, or what is left after half a minute.</returns>
     public static List<string> InheritedInTheEnd(HashSet<string> before)
     {
         List<string> inherited = [];
@@ -36,7 +41,7 @@ internal static class InheritedDescriptors
         return inherited;
     }
 
-    /// <summary>A child that is started now inherits the descriptor with a number.</summary>
+    /// <summary>Whether a child that is started now inherits a descriptor.</summary>
     public static bool IsInheritable(string descriptor)
     {
         try

@@ -5,7 +5,10 @@ using System.Runtime.InteropServices;
 
 namespace AllocTools.Testing;
 
-/// <summary>How the runtime lays out a type that native code is given, and programs in C that say how theirs is.</summary>
+/// <summary>
+/// Determines how the runtime lays out types that are passed to native code, and runs C programs that report the layout
+/// of theirs.
+/// </summary>
 internal static class NativeLayout
 {
     public static long SizeOf(Type type)
@@ -17,7 +20,9 @@ internal static class NativeLayout
         return (int)method.Invoke(null, null)!;
     }
 
-    /// <summary>The managed offset: Marshal.OffsetOf speaks of the marshalled form and refuses function pointers.</summary>
+    /// <summary>
+    /// Returns the managed offset: Marshal.OffsetOf reports the marshalled form and refuses function pointers.
+    /// </summary>
     public static long OffsetOf(FieldInfo field)
     {
         DynamicMethod method = new("offset", typeof(nint), [typeof(nint)], typeof(NativeLayout).Module, skipVisibility: true);
@@ -40,7 +45,7 @@ internal static class NativeLayout
     }
 
     /// <summary>Compiles a program, with warnings as errors, and runs it.</summary>
-    /// <returns>The numbers of each line that it prints, by the word before them.</returns>
+    /// <returns>The numbers on each line that it prints, by the word before them.</returns>
     public static Dictionary<string, long[]> Run(string source, params string[] options)
     {
         DirectoryInfo folder = Directory.CreateTempSubdirectory("alloctools-layout-");
@@ -61,7 +66,7 @@ internal static class NativeLayout
         }
     }
 
-    /// <summary>Runs a program to its end.</summary>
+    /// <summary>Runs a program until it exits.</summary>
     /// <returns>What it prints.</returns>
     public static string Execute(string program, params string[] arguments)
     {

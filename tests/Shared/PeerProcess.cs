@@ -3,7 +3,7 @@ using System.Text;
 
 namespace AllocTools.Testing;
 
-/// <summary>The other process, seen from the tests: a line in, a line out. It is ended with the test.</summary>
+/// <summary>The other process, as the tests see it: it answers each line with a line. It is ended with the test.</summary>
 public sealed class PeerProcess : IAsyncDisposable
 {
     private static readonly TimeSpan AnswerTime = TestTime.Seconds(60);
@@ -24,7 +24,7 @@ public sealed class PeerProcess : IAsyncDisposable
 
     private PeerProcess(ProcessStartInfo start)
     {
-        // Of what goes wrong at the target its own libfabric alone may know.
+        // Only the target's own libfabric may know what goes wrong there.
         start.Environment["FI_LOG_LEVEL"] = "warn";
         _process = Process.Start(start)!;
         _process.ErrorDataReceived += (_, line) =>
@@ -35,10 +35,10 @@ public sealed class PeerProcess : IAsyncDisposable
         _process.BeginErrorReadLine();
     }
 
-    /// <summary>Starts another program, which takes lines and gives lines as well.</summary>
+    /// <summary>Starts another program that reads and writes lines as well.</summary>
     public static PeerProcess Run(params string[] command) => new(Command(command));
 
-    /// <summary>Where it is built to.</summary>
+    /// <summary>Gets the folder that it is built to.</summary>
     public static string BuiltFolder
     {
         get
@@ -65,10 +65,10 @@ public sealed class PeerProcess : IAsyncDisposable
     public async Task<string> AnswerAsync() =>
         await _process.StandardOutput.ReadLineAsync().WaitAsync(AnswerTime) ?? throw new InvalidOperationException("The peer has ended.");
 
-    /// <summary>It ends by itself once it has read its input.</summary>
+    /// <summary>Closes its input. The process exits once it has read everything.</summary>
     public void CloseInput() => _process.StandardInput.Close();
 
-    /// <summary>All it prints until it ends.</summary>
+    /// <summary>Returns everything that it prints until it exits.</summary>
     public async Task<string> ReadToEndAsync()
     {
         CloseInput();
@@ -77,7 +77,7 @@ public sealed class PeerProcess : IAsyncDisposable
         return output;
     }
 
-    /// <summary>SIGKILL: it has no time to say goodbye.</summary>
+    /// <summary>Kills it by SIGKILL, so that it has no time to say goodbye.</summary>
     public async Task KillAsync()
     {
         _process.Kill(entireProcessTree: true);
@@ -85,7 +85,7 @@ public sealed class PeerProcess : IAsyncDisposable
         SharedMemoryLeftovers.Remove();
     }
 
-    /// <summary>SIGTERM: it is asked to stop. Waits until it has.</summary>
+    /// <summary>Asks it to stop by SIGTERM, and waits until it has.</summary>
     /// <returns>Its exit code, and what it printed.</returns>
     public async Task<(int ExitCode, string Output)> StopAsync()
     {
@@ -93,7 +93,7 @@ public sealed class PeerProcess : IAsyncDisposable
         return await EndAsync();
     }
 
-    /// <summary>Waits until it ends by itself.</summary>
+    /// <summary>Waits until it exits on its own.</summary>
     /// <returns>Its exit code, and what it printed.</returns>
     public async Task<(int ExitCode, string Output)> EndAsync()
     {
@@ -102,7 +102,7 @@ public sealed class PeerProcess : IAsyncDisposable
         return (_process.ExitCode, output);
     }
 
-    /// <summary>SIGSTOP: it is there, and does nothing.</summary>
+    /// <summary>Suspends it by SIGSTOP: it still exists, but does nothing.</summary>
     public async Task SuspendAsync()
     {
         Signal("-STOP");
@@ -133,7 +133,7 @@ public sealed class PeerProcess : IAsyncDisposable
         UseShellExecute = false,
     };
 
-    /// <summary>What its threads do, for a test that fails: name, state, and the processor time that each has had.</summary>
+    /// <summary>Describes its threads for a test that fails: their names, states and processor times.</summary>
     private string Describe()
     {
         StringBuilder text = new($"The threads of the peer {Id}, with their states and processor time (user, system):\n");
@@ -147,10 +147,10 @@ public sealed class PeerProcess : IAsyncDisposable
         return text.ToString();
     }
 
-    /// <summary>The state follows the name, which is in parentheses: proc(5).</summary>
+    /// <summary>Whether a thread is running. Its state follows the name, which is in parentheses: proc(5).</summary>
     private static bool IsRunning(string thread) => StatOf(thread) is { } text && text[text.LastIndexOf(')') + 2] is not ('T' or 'Z');
 
-    /// <summary>What proc(5) says of a thread; null where it has ended.</summary>
+    /// <summary>Returns what proc(5) reports about a thread, or null if it has ended.</summary>
     private static string? StatOf(string thread)
     {
         try

@@ -1,9 +1,11 @@
 namespace AllocTools.Testing;
 
-/// <summary>What the processes of a ring add up.</summary>
+/// <summary>The numbers that the processes of a ring add up.</summary>
 internal static class RingInput
 {
-    /// <summary>Numbers of very different sizes, of which each order of adding gives another sum.</summary>
+    /// <summary>
+    /// Fills an array with numbers of very different magnitudes, so that each order of addition gives another sum.
+    /// </summary>
     public static void Fill(Span<float> values, int seed, int rank)
     {
         Random random = new((1000 * seed) + rank);

@@ -2,12 +2,15 @@ using System.Globalization;
 
 namespace AllocTools.Testing;
 
-/// <summary>What libfabric's shm leaves of a process that was killed: <c>/dev/shm/alloctools-PID-...</c>, several MiB each.</summary>
+/// <summary>
+/// Files that libfabric's shm leaves behind when a process is killed: <c>/dev/shm/alloctools-PID-...</c>, several MiB
+/// each.
+/// </summary>
 internal static class SharedMemoryLeftovers
 {
     private const string Folder = "/dev/shm";
 
-    /// <summary>Removes those whose process is gone.</summary>
+    /// <summary>Removes the files whose process is gone.</summary>
     public static void Remove()
     {
         if (!Directory.Exists(Folder))
@@ -28,7 +31,7 @@ internal static class SharedMemoryLeftovers
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            // Another user's, or gone already.
+            // The file belongs to another user, or is gone already.
         }
     }
 }

@@ -1,8 +1,8 @@
 namespace AllocTools.Testing;
 
 /// <summary>
-/// How much of what is combinatorial is run: what shows each fault of up to three settings together, or everything, which takes
-/// many times as long and which <c>eng/test --full</c> asks for.
+/// How much of the combinatorial tests is run: enough to show each fault that involves up to three settings, or everything,
+/// which takes many times as long and which <c>eng/test --full</c> asks for.
 /// </summary>
 public static class TestExtent
 {

@@ -2,12 +2,14 @@ using System.Globalization;
 
 namespace AllocTools.Testing;
 
-/// <summary>Time-outs of the tests, for machines of any speed.</summary>
+/// <summary>Timeouts of the tests, for machines of any speed.</summary>
 public static class TestTime
 {
     private const string Variable = "ALLOCTOOLS_TIME_FACTOR";
 
-    /// <summary>How many times longer a time-out is than on an ordinary machine, where an emulated one needs that; else 1.</summary>
+    /// <summary>
+    /// Gets the factor by which timeouts are longer than on an ordinary machine, for emulated machines; otherwise 1.
+    /// </summary>
     public static double Factor { get; } = Environment.GetEnvironmentVariable(Variable) is { Length: > 0 } text
         ? double.Parse(text, CultureInfo.InvariantCulture)
         : 1;

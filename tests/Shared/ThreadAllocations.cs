@@ -2,10 +2,12 @@ using Xunit;
 
 namespace AllocTools.Testing;
 
-/// <summary>What a thread allocates between <see cref="Begin"/> and <see cref="End"/>, in several rounds that are alike.</summary>
+/// <summary>
+/// Measures what a thread allocates between <see cref="Begin"/> and <see cref="End"/>, over several identical rounds.
+/// </summary>
 /// <remarks>
-/// A collection, of other tests' garbage, counts what is left of each thread's allocation buffer as allocated; a round in
-/// which one has happened counts for nothing. Collections in the background would stop threads once more without being
+/// A garbage collection, caused by other tests, counts the rest of each thread's allocation buffer as allocated, so a
+/// round in which one has happened is ignored. Background collections would stop threads once more without being
 /// counted, so the tests run without them (Directory.Build.props).
 /// </remarks>
 public sealed class ThreadAllocations
@@ -30,10 +32,10 @@ public sealed class ThreadAllocations
         _rounds++;
     }
 
-    /// <summary>The mean of the rounds that counted, in bytes; NaN where none did.</summary>
+    /// <summary>Gets the mean of the rounds that counted, in bytes; NaN if none did.</summary>
     public double BytesPerRound => (double)_bytes / _rounds;
 
-    /// <summary>Fails where a round has allocated, or none counted.</summary>
+    /// <summary>Fails if a round has allocated, or if no round counted.</summary>
     public void AssertNone()
     {
         Assert.True(_bytes == 0, $"{_bytes} bytes were allocated in {_rounds} rounds.");

@@ -1,6 +1,9 @@
 namespace AllocTools.Testing;
 
-/// <summary>A stream of a transport, as a test makes one: it is read and written by asynchronous calls on memory alone, and has no place.</summary>
+/// <summary>
+/// The base of a transport's stream in tests: it supports only the asynchronous calls that take memory, and has no
+/// position.
+/// </summary>
 public abstract class TransportStream : Stream
 {
     public override bool CanRead => true;
@@ -19,7 +22,7 @@ public abstract class TransportStream : Stream
 
     public abstract override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default);
 
-    /// <summary>What is written goes nowhere.</summary>
+    /// <summary>Discards what is written.</summary>
     public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default) => default;
 
     public override void Flush()

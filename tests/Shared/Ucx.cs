@@ -4,10 +4,10 @@ using Microsoft.Extensions.Logging;
 
 namespace AllocTools.Testing;
 
-/// <summary>The ways in which the tests open UCX, on this machine alone.</summary>
+/// <summary>The ways in which the tests open UCX, on this machine only.</summary>
 /// <remarks>
-/// They are those that one machine without hardware has, unless the environment names others: in ALLOCTOOLS_UCX, with commas between
-/// them, as TRANSPORTS@DEVICES, such as <c>rc_verbs+ud_verbs@rxe0:1</c>.
+/// By default these are the ways that one machine without hardware has. The environment variable ALLOCTOOLS_UCX names
+/// others, separated by commas, as TRANSPORTS@DEVICES, such as <c>rc_verbs+ud_verbs@rxe0:1</c>.
 /// </remarks>
 public static class UcxFabric
 {
@@ -20,17 +20,17 @@ public static class UcxFabric
     /// <summary>Whatever UCX finds, with error handling.</summary>
     public const string Everything = "all";
 
-    /// <summary>Those of one machine without hardware, which lock no memory, and check no right of a peer.</summary>
+    /// <summary>Gets those of one machine without hardware, which lock no memory and don't check peers' rights.</summary>
     public static string[] WithoutDevices { get; } = [Tcp, TcpWithoutErrorHandling, SharedMemory, Everything];
 
     public static string[] All { get; } = Environment.GetEnvironmentVariable(Variable) is { Length: > 0 } list
         ? list.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries)
         : WithoutDevices;
 
-    /// <summary>For tests that need one, whichever.</summary>
+    /// <summary>Gets one for tests that need one, no matter which.</summary>
     public static string Any => All[0];
 
-    /// <summary>Peers that are gone are reported.</summary>
+    /// <summary>Whether peers that are gone are reported.</summary>
     public static bool HasErrorHandling(string fabric) => Options(fabric).ErrorHandling == UcxErrorHandling.Peer;
 
     public static UcxOptions Options(string fabric)

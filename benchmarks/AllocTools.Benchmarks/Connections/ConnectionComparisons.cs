@@ -3,7 +3,7 @@ using AllocTools.Benchmarks.Pairs;
 
 namespace AllocTools.Benchmarks.Connections;
 
-/// <summary>The rows of connections against sockets.</summary>
+/// <summary>The rows that compare connections with sockets.</summary>
 internal static class ConnectionComparisons
 {
     public static IEnumerable<Comparison> All(bool isQuick)

@@ -12,7 +12,10 @@ using Microsoft.AspNetCore.Connections;
 
 namespace AllocTools.Benchmarks.Connections;
 
-/// <summary>One process of a comparison, with a connection over registered memory. The same conversation as <see cref="SocketProcess"/>.</summary>
+/// <summary>
+/// One process of a comparison, with a connection over registered memory. Its conversation is the same as that of
+/// <see cref="SocketProcess"/>.
+/// </summary>
 internal sealed class ConnectionProcess(LoopArguments arguments)
 {
     private const string Prefix = "connection;";
@@ -20,10 +23,10 @@ internal sealed class ConnectionProcess(LoopArguments arguments)
     private readonly byte[] _message = new byte[arguments.Size];
     private readonly Latencies _latencies = new();
 
-    /// <summary>In place of libfabric's provider: a connection over it.</summary>
+    /// <summary>Returns a name in place of libfabric's provider: a connection over it.</summary>
     public static string Over(string provider) => Prefix + provider;
 
-    /// <summary>That a process with these arguments is one of these.</summary>
+    /// <summary>Whether a process with these arguments is of this kind.</summary>
     public static bool IsFor(LoopArguments arguments) => arguments.Provider.StartsWith(Prefix, StringComparison.Ordinal);
 
     public async Task<int> RunAsync()
@@ -89,7 +92,7 @@ internal sealed class ConnectionProcess(LoopArguments arguments)
             confirmed += await ReceiveSomeAsync(transport.Input);
     }
 
-    /// <summary>Reads a message, as a consumer does that has to touch each byte. False: the other side has closed.</summary>
+    /// <summary>Reads a message, like a consumer that touches each byte. Returns false if the other side has closed.</summary>
     private async ValueTask<bool> ReceiveAsync(PipeReader input, int length)
     {
         while (length > 0)

@@ -1,6 +1,6 @@
 namespace AllocTools.Benchmarks.Endpoints;
 
-/// <summary>A process a processor that does nothing but compute: both sides of a row have to share with them.</summary>
+/// <summary>Runs one computing process per processor, with which both sides of a row have to share the processors.</summary>
 internal sealed class BusyProcessors : IDisposable
 {
     /// <summary>The only argument by which this program becomes one of the processes.</summary>

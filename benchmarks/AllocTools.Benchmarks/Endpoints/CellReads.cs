@@ -8,7 +8,7 @@ using AllocTools.Regions;
 
 namespace AllocTools.Benchmarks.Endpoints;
 
-/// <summary>Reads of a cell at rest against plain reads of as many bytes, between two contexts of this process.</summary>
+/// <summary>Compares reads of a cell at rest with plain reads of as many bytes, between two contexts of this process.</summary>
 internal static class CellReads
 {
     [InlineArray(8)]

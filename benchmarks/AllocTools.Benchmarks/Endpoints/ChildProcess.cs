@@ -3,7 +3,7 @@ using System.Runtime.Versioning;
 
 namespace AllocTools.Benchmarks.Endpoints;
 
-/// <summary>A process that is spoken to line by line. It ends with its standard input.</summary>
+/// <summary>A process that communicates line by line. It ends with its standard input.</summary>
 internal sealed class ChildProcess : IDisposable
 {
     private static readonly TimeSpan LongestAnswer = TimeSpan.FromMinutes(1);
@@ -17,7 +17,7 @@ internal sealed class ChildProcess : IDisposable
         _process = Process.Start(start)!;
     }
 
-    /// <summary>Keeps its main thread on one of the processors that this process may use, where there are so many.</summary>
+    /// <summary>Keeps the process's main thread on one of the processors that this process may use, if there are enough.</summary>
     [SupportedOSPlatform("linux")]
     public void Pin(int number)
     {

@@ -2,7 +2,7 @@ using AllocTools.Benchmarks.Pairs;
 
 namespace AllocTools.Benchmarks.Endpoints;
 
-/// <summary>The rows of the endpoint against the same loop in C, and against sockets.</summary>
+/// <summary>The rows that compare the endpoint with the same loop in C, and with sockets.</summary>
 internal static class EndpointComparisons
 {
     private const string Tcp = "tcp;ofi_rxm";
@@ -11,7 +11,7 @@ internal static class EndpointComparisons
     private const int Page = 4 << 10;
     private const int Large = 1 << 20;
 
-    // 0.95 times the bandwidth.
+    // The goal is 0.95 times the bandwidth.
     private const double TransferGoal = 1 / 0.95;
     private const double PingPongGoal = 1.1;
 
@@ -36,7 +36,7 @@ internal static class EndpointComparisons
         }
     }
 
-    /// <summary>UCX: a write is a put and a flush, there and here.</summary>
+    /// <summary>The rows for UCX. On both sides a write is a put and a flush.</summary>
     public static IEnumerable<Comparison> UcxAgainstC(bool isQuick)
     {
         int[] sizes = isQuick ? [Small, Large] : [Small, Page, 64 << 10, Large];
@@ -53,7 +53,7 @@ internal static class EndpointComparisons
         }
     }
 
-    /// <summary>What an application would write without this library, on the same machine.</summary>
+    /// <summary>The rows for the code that an application would contain without this library, on the same machine.</summary>
     public static IEnumerable<Comparison> AgainstSockets(bool isQuick)
     {
         int[] sizes = isQuick ? [Small, 64 << 10, Large] : [Small, Page, 64 << 10, Large];

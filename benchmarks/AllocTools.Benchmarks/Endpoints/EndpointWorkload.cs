@@ -3,7 +3,7 @@ using AllocTools.Benchmarks.Pairs;
 
 namespace AllocTools.Benchmarks.Endpoints;
 
-/// <summary>One side of a comparison: an initiator and its target, two processes of the same program. They rest between runs.</summary>
+/// <summary>One side of a comparison: an initiator and its target, which are two processes of the same program. They rest between runs.</summary>
 internal sealed class EndpointWorkload : IWorkload
 {
     /// <summary>The first argument by which this program becomes one of the processes.</summary>
@@ -19,7 +19,7 @@ internal sealed class EndpointWorkload : IWorkload
         string line = _initiator.Hear();
         _initiator.Say(_target.Hear());
         _target.Say(line);
-        // Two that spin on the same processor would wait for the end of each other's time slice, for milliseconds.
+        // If both spun on the same processor, each would wait for the end of the other's time slice, for milliseconds.
         if (OperatingSystem.IsLinux())
         {
             if ((arguments with { IsTarget = true }).Polls)
@@ -35,10 +35,10 @@ internal sealed class EndpointWorkload : IWorkload
     /// <inheritdoc/>
     public double Tail { get; private set; }
 
-    /// <summary>With this library.</summary>
+    /// <summary>Creates a workload with this library.</summary>
     public static IWorkload Own(LoopArguments arguments) => new EndpointWorkload(Environment.ProcessPath!, [Argument], arguments);
 
-    /// <summary>With libfabric or UCX itself: benchmarks/native.</summary>
+    /// <summary>Creates a workload with libfabric or UCX itself: benchmarks/native.</summary>
     public static IWorkload InC(LoopArguments arguments)
     {
         string program = Path.Combine(AppContext.BaseDirectory, arguments.IsUcx ? "endpoint-ucx" : "endpoint");
@@ -50,7 +50,7 @@ internal sealed class EndpointWorkload : IWorkload
     /// <inheritdoc/>
     public void Run(int operations) => Time(operations);
 
-    /// <summary>The initiator's own time: what the conversation takes is not in it.</summary>
+    /// <summary>Returns the initiator's own time, which excludes the conversation.</summary>
     public TimeSpan Time(int operations)
     {
         _target.Ask("go");

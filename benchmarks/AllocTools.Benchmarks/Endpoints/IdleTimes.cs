@@ -7,17 +7,20 @@ using Spectre.Console;
 
 namespace AllocTools.Benchmarks.Endpoints;
 
-/// <summary>What endpoints that have nothing to do cost in processor time and memory: each has written to the next one, and then none does anything.</summary>
+/// <summary>
+/// Measures the processor time and memory of idle endpoints: each has written to the next one, and then none does
+/// anything.
+/// </summary>
 internal static class IdleTimes
 {
     private const int Length = 64;
 
-    /// <summary>Of a core.</summary>
+    /// <summary>The goal, as a share of a core.</summary>
     private const double Goal = 0.01;
 
     private static readonly int[] Counts = [1, 100];
 
-    /// <summary>Pauses have grown to their longest by then.</summary>
+    /// <summary>The time after which pauses have grown to their longest.</summary>
     private static readonly TimeSpan Settling = TimeSpan.FromSeconds(20);
     private static readonly TimeSpan Measured = TimeSpan.FromSeconds(20);
 

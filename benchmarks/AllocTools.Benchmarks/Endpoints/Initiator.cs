@@ -3,12 +3,16 @@ using System.Globalization;
 
 namespace AllocTools.Benchmarks.Endpoints;
 
-/// <summary>The initiator's part of the conversation: "run N" is answered with nanoseconds, bytes allocated and <see cref="Latencies.Tail"/>.</summary>
+/// <summary>
+/// The initiator's part of the conversation: "run N" is answered with nanoseconds, allocated bytes and
+/// <see cref="Latencies.Tail"/>.
+/// </summary>
 internal static class Initiator
 {
-    /// <param name="loop">Does so many operations.</param>
-    /// <param name="latencies">Where the loop records them, if it does.</param>
-    /// <param name="allocated">What the last run allocated; null: all that this process has.</param>
+    /// <param name="loop">Performs a number of operations.</param>
+    /// <param name="latencies">The latencies that the loop records, if it does.</param>
+    /// <param name="allocated">Returns the bytes that the last run allocated; null for all that this process has
+    /// allocated.</param>
     public static int Run(Func<int, Task> loop, Latencies latencies, Func<long>? allocated = null)
     {
         while (Console.ReadLine() is string line)

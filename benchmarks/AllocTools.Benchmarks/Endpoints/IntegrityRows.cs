@@ -10,7 +10,7 @@ using AllocTools.Regions;
 
 namespace AllocTools.Benchmarks.Endpoints;
 
-/// <summary>Writes, messages and streams with check values against those without, between two contexts of this process.</summary>
+/// <summary>Compares writes, messages and streams with and without check values, between two contexts of this process.</summary>
 internal static class IntegrityRows
 {
     private const string Provider = "tcp;ofi_rxm";
@@ -24,7 +24,7 @@ internal static class IntegrityRows
     private static Workload Writes(RmaIntegrity integrity, int size)
     {
         Pair pair = new();
-        // Without check values what is written is the data alone.
+        // Without check values only the data is written.
         RmaCheckedMemory here = RmaCheckedMemory.Rent(pair.Left.Pool, size, integrity == RmaIntegrity.None ? RmaIntegrity.Crc32C : integrity);
         RmaCheckedMemory there = RmaCheckedMemory.Rent(pair.Right.Pool, size, here.Integrity);
         RmaExposure exposure = there.Expose(RmaAccess.RemoteWrite);

@@ -2,14 +2,14 @@ using System.Diagnostics;
 
 namespace AllocTools.Benchmarks.Endpoints;
 
-/// <summary>How long each operation of a run took, one after the other.</summary>
+/// <summary>The time that each operation of a run took; the operations ran one after the other.</summary>
 internal sealed class Latencies
 {
     private long[] _times = [];
     private int _count;
     private long _last;
 
-    /// <summary>The 99th percentile of the last run, ns; 0: the loop measured none.</summary>
+    /// <summary>The 99th percentile of the last run, in ns; 0 if the loop measured none.</summary>
     public long Tail
     {
         get
@@ -20,7 +20,7 @@ internal sealed class Latencies
         }
     }
 
-    /// <summary>Makes room; the next operation starts now.</summary>
+    /// <summary>Prepares for a number of operations; the first one starts now.</summary>
     public void Start(int operations)
     {
         if (_times.Length < operations)
@@ -29,7 +29,7 @@ internal sealed class Latencies
         _last = Stopwatch.GetTimestamp();
     }
 
-    /// <summary>An operation has ended, and the next one starts.</summary>
+    /// <summary>Notes that an operation has ended; the next one starts now.</summary>
     public void Add()
     {
         long now = Stopwatch.GetTimestamp();

@@ -2,17 +2,19 @@ using System.Globalization;
 
 namespace AllocTools.Benchmarks.Endpoints;
 
-/// <summary>What one process of a comparison does. The program in C takes the same command line.</summary>
-/// <param name="Provider">libfabric's name of the fabric provider; or ucx; and the transports that UCX may use, with a semicolon between.</param>
-/// <param name="IsTarget">It makes progress and answers; else it is the initiator.</param>
+/// <summary>The task of one process of a comparison. The program in C accepts the same command line.</summary>
+/// <param name="Provider">libfabric's name of the fabric provider; or ucx and the transports that UCX may use,
+/// separated by a semicolon.</param>
+/// <param name="IsTarget">Whether the process makes progress and answers; otherwise it is the initiator.</param>
 /// <param name="Kind">The loop.</param>
-/// <param name="Size">Bytes of an operation.</param>
-/// <param name="Window">How many operations are outstanding at most.</param>
-/// <param name="SpinTime">Of the endpoint, µs; null: its default. Not for the program in C.</param>
-/// <param name="IsInline">What is awaited goes on by the endpoint's thread. Not for the program in C.</param>
+/// <param name="Size">The bytes of an operation.</param>
+/// <param name="Window">The maximum number of outstanding operations.</param>
+/// <param name="SpinTime">The endpoint's spin time in µs; null for its default. Not for the program in C.</param>
+/// <param name="IsInline">Whether the endpoint's thread runs the continuations of awaited operations. Not for the
+/// program in C.</param>
 internal sealed record LoopArguments(string Provider, bool IsTarget, LoopKind Kind, int Size, int Window, int? SpinTime = null, bool IsInline = false)
 {
-    /// <summary>Writes in a batch.</summary>
+    /// <summary>The number of writes in a batch.</summary>
     public const int BatchLength = 1_000;
 
     private const string Ucx = "ucx;";
@@ -36,13 +38,13 @@ internal sealed record LoopArguments(string Provider, bool IsTarget, LoopKind Ki
         ["stream-from-pool"] = LoopKind.PoolStream,
     };
 
-    /// <summary>It is UCX.</summary>
+    /// <summary>Whether UCX is used.</summary>
     public bool IsUcx => Provider.StartsWith(Ucx, StringComparison.Ordinal);
 
     /// <summary>The transports that UCX may use.</summary>
     public string UcxTransports => Provider[Ucx.Length..];
 
-    /// <summary>An initiator.</summary>
+    /// <summary>Creates the arguments of an initiator.</summary>
     public LoopArguments(string provider, LoopKind kind, int size)
         : this(provider, IsTarget: false, kind, size, kind == LoopKind.Batch ? BatchLength : Math.Clamp(LargestTransfer / size, 1, LargestWindow))
     {
@@ -52,10 +54,10 @@ internal sealed record LoopArguments(string Provider, bool IsTarget, LoopKind Ki
 
     public bool IsAsync => Kind is not (LoopKind.Write or LoopKind.Read or LoopKind.PingPong);
 
-    /// <summary>The target awaits, too, or leaves progress to its endpoint; else it polls, as the one in C does.</summary>
+    /// <summary>Whether the target awaits, too, or leaves progress to its endpoint; otherwise it polls, like the one in C.</summary>
     public bool TargetAwaits => Kind is LoopKind.PingPongAsync or LoopKind.NotifiedPingPong or LoopKind.AwaitedWrite or LoopKind.Stream or LoopKind.PoolStream;
 
-    /// <summary>The process makes progress itself, on its main thread.</summary>
+    /// <summary>Whether the process makes progress itself, on its main thread.</summary>
     public bool Polls => IsTarget ? !TargetAwaits : !IsAsync;
 
     public static LoopArguments Parse(ReadOnlySpan<string> arguments) => new(

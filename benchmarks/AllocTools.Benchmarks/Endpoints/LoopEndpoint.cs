@@ -24,9 +24,9 @@ internal sealed class LoopEndpoint : IDisposable
         _context = arguments.IsUcx ? OpenUcx(arguments) : OpenLibfabric(arguments);
         Endpoint = _context.OpenEndpoint();
         Size = arguments.Size;
-        // At least two: a ping-pong sends from one and receives into the other.
+        // There are at least two, because a ping-pong sends from one and receives into the other.
         int buffers = Math.Max(2, arguments.Window);
-        // Huge pages on both sides, whatever the size: the copies are not what is compared.
+        // Both sides use huge pages, whatever the size, because the comparison is not about copies.
         long bytes = Math.Max(HugePageSize, (long)Size * buffers);
         RmaMemoryPoolOptions options = new() { Access = RmaAccess.RemoteRead | RmaAccess.RemoteWrite };
         options.SizeClasses.Add(new SizeClassOptions { BlockSize = Size, InitialBlocks = (int)(bytes / Size) });
@@ -42,15 +42,15 @@ internal sealed class LoopEndpoint : IDisposable
 
     public IRmaEndpoint Endpoint { get; }
 
-    /// <summary>Bytes of an operation.</summary>
+    /// <summary>The bytes of an operation.</summary>
     public int Size { get; }
 
     public RmaBuffer[] Buffers { get; }
 
-    /// <summary>What the peer needs: endpoint address and memory, hexadecimal.</summary>
+    /// <summary>Returns the information that the peer needs: the endpoint's address and memory, in hexadecimal.</summary>
     public override string ToString() => $"{Convert.ToHexString(Endpoint.Address.Span)} {Convert.ToHexString(_exposure.Remote.ToArray())}";
 
-    /// <summary>Takes the peer's line.</summary>
+    /// <summary>Processes the peer's line.</summary>
     public void Connect(string line)
     {
         string[] parts = line.Split(' ');
@@ -58,7 +58,7 @@ internal sealed class LoopEndpoint : IDisposable
         _region = Endpoint.Import(_peer, RemoteMemory.Read(Convert.FromHexString(parts[1])));
     }
 
-    /// <summary>The peer's memory that belongs to a buffer here.</summary>
+    /// <summary>Returns the peer's memory that corresponds to a buffer here.</summary>
     public RemoteSlice Remote(int slot) => _region!.Slice((long)slot * Size, Size);
 
     public RmaOperation Write(int slot) => RmaOperation.Write(Buffers[slot], Remote(slot), (ulong)slot);
@@ -77,7 +77,7 @@ internal sealed class LoopEndpoint : IDisposable
 
     public ValueTask<RmaReceiveResult> ReceiveAsync(int slot, TimeSpan? timeout = null) => Endpoint.ReceiveAsync(Buffers[slot], timeout);
 
-    /// <summary>A write from each of so many buffers.</summary>
+    /// <summary>Creates a batch with a write from each of a number of buffers.</summary>
     public RmaBatch CreateBatch(int count)
     {
         RmaBatch batch = Endpoint.CreateBatch(count);
@@ -86,7 +86,7 @@ internal sealed class LoopEndpoint : IDisposable
         return batch;
     }
 
-    /// <summary>Takes the ends of operations, all of which must have succeeded.</summary>
+    /// <summary>Polls for completed operations, all of which must have succeeded.</summary>
     public int Poll(Span<RmaCompletion> completions)
     {
         int count = Endpoint.Poll(completions);
@@ -113,7 +113,7 @@ internal sealed class LoopEndpoint : IDisposable
     private static IRmaContext OpenLibfabric(LoopArguments arguments)
     {
         LibfabricOptions fabric = new() { Provider = arguments.Provider, Node = "127.0.0.1" };
-        // The answer says that a message has arrived. With Delivery each send on ofi_rxm would ask the peer, which C does not.
+        // The answer shows that a message has arrived. With Delivery each send on ofi_rxm would query the peer, which C does not do.
         if (arguments.Kind is LoopKind.PingPong or LoopKind.PingPongAsync)
             fabric.Endpoint.CompletionLevel = LibfabricCompletionLevel.Transmit;
         Configure(fabric.Endpoint, arguments);

@@ -1,6 +1,6 @@
 namespace AllocTools.Benchmarks.Endpoints;
 
-/// <summary>What an initiator does again and again.</summary>
+/// <summary>The operations that an initiator repeats.</summary>
 internal enum LoopKind
 {
     /// <summary>Writes, with a window of them outstanding.</summary>
@@ -12,27 +12,27 @@ internal enum LoopKind
     /// <summary>Sends, and awaits the answer.</summary>
     PingPong = 2,
 
-    /// <summary>Writes by tasks, with the endpoint's own thread.</summary>
+    /// <summary>Writes with tasks, with the endpoint's own thread.</summary>
     WriteAsync = 3,
 
-    /// <summary>Sends and awaits the answer by tasks; the target answers by tasks, too.</summary>
+    /// <summary>Sends and awaits the answer with tasks; the target answers with tasks, too.</summary>
     PingPongAsync = 4,
 
     /// <summary>Awaits one write after the other.</summary>
     AwaitedWrite = 5,
 
-    /// <summary>As many tasks as the window is wide, each of which awaits one write after the other.</summary>
+    /// <summary>Runs as many tasks as the window is wide, each of which awaits one write after the other.</summary>
     WriteByTasks = 6,
 
-    /// <summary>Runs a batch of as many writes as the window is wide, again and again.</summary>
+    /// <summary>Repeatedly runs a batch of as many writes as the window is wide.</summary>
     Batch = 7,
 
-    /// <summary>As <see cref="PingPongAsync"/>, by writes that bring a notification.</summary>
+    /// <summary>Like <see cref="PingPongAsync"/>, but with writes that have a notification.</summary>
     NotifiedPingPong = 8,
 
-    /// <summary>Writes a stream whose reader confirms each message, with a window of them not confirmed. Both processes await.</summary>
+    /// <summary>Writes a stream whose reader confirms each message, with a window of unconfirmed messages. Both processes await.</summary>
     Stream = 9,
 
-    /// <summary>As <see cref="Stream"/>, from memory of the connection's own pool.</summary>
+    /// <summary>Like <see cref="Stream"/>, but from memory of the connection's own pool.</summary>
     PoolStream = 10,
 }

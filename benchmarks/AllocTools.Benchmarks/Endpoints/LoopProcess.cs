@@ -68,7 +68,7 @@ internal sealed class LoopProcess(LoopArguments arguments)
         }
     }
 
-    /// <summary>The endpoint makes progress, and waits between runs, as in an application.</summary>
+    /// <summary>Answers while the endpoint makes progress; it waits between runs, as in an application.</summary>
     private static void AwaitAsTold(Task? answering)
     {
         while (Console.ReadLine() is string line)

@@ -8,7 +8,10 @@ using AllocTools.Regions;
 
 namespace AllocTools.Benchmarks.Endpoints;
 
-/// <summary>One of two ranks: the first one measures, the other one makes progress or answers. Prints nanoseconds and bytes allocated an operation.</summary>
+/// <summary>
+/// One of two ranks: the first one measures, and the other one makes progress or answers. Prints the nanoseconds and
+/// the allocated bytes per operation.
+/// </summary>
 internal sealed class MpiRankLoop : IDisposable
 {
     public const string Argument = "--mpi-rank";
@@ -32,7 +35,7 @@ internal sealed class MpiRankLoop : IDisposable
         _count = count;
         MpiOptions options = new();
         options.Endpoint.Progress = RmaProgress.Caller;
-        // The target's receive waits for the end of the whole loop.
+        // The target's receive waits until the whole loop has ended.
         options.Endpoint.OperationTimeout = Timeout.InfiniteTimeSpan;
         _context = new MpiProvider(options).Open();
         _pool = new RmaMemoryPool<HostProvider>(_context, new RmaMemoryPoolOptions { Access = RmaAccess.RemoteRead | RmaAccess.RemoteWrite });
@@ -72,7 +75,7 @@ internal sealed class MpiRankLoop : IDisposable
 
     private void Measure()
     {
-        // As often as is measured: the code is compiled for good meanwhile.
+        // The warm-up has as many operations as the measurement, so that the code is fully optimised by then.
         for (int i = 0; i < _count; i++)
             Operate();
         long allocated = GC.GetAllocatedBytesForCurrentThread();
@@ -82,7 +85,7 @@ internal sealed class MpiRankLoop : IDisposable
         TimeSpan time = Stopwatch.GetElapsedTime(start);
         allocated = GC.GetAllocatedBytesForCurrentThread() - allocated;
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"time={time.TotalNanoseconds / _count:0.0} allocated={(double)allocated / _count:0.###}"));
-        // The answer to what was posted last, for the other loops; their target waits for it.
+        // In the other loops, the target's receive waits for this message.
         if (_loop != "ping-pong")
             Complete(RmaOperation.Send(_sent.Slice(0, 1), _peer));
     }

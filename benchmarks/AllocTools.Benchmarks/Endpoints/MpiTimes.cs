@@ -4,18 +4,20 @@ using System.Text.RegularExpressions;
 
 namespace AllocTools.Benchmarks.Endpoints;
 
-/// <summary>MpiProvider against the same loops in C, by alternating pairs of jobs of two ranks, under both implementations.</summary>
+/// <summary>
+/// Compares MpiProvider with the same loops in C, by alternating pairs of jobs of two ranks, with both implementations.
+/// </summary>
 internal static partial class MpiTimes
 {
     private static readonly (string Name, string Program, string[] Mpirun)[] Implementations =
     [
         ("Open MPI", "endpoint-openmpi", ["mpirun.openmpi", "--allow-run-as-root", "--oversubscribe", "-n", "2"]),
         ("MPICH", "endpoint-mpich", ["mpirun.mpich", "-n", "2"]),
-        // Debian's MPICH moves by UCX. Open MPI 4 has no dynamic windows over TCP.
+        // Debian's MPICH communicates through UCX. Open MPI 4 has no dynamic windows over TCP.
         ("MPICH over TCP", "endpoint-mpich", ["env", "UCX_TLS=tcp,self", "mpirun.mpich", "-n", "2"]),
     ];
 
-    /// <summary>How long a run measures, where an operation takes neither very long nor very short.</summary>
+    /// <summary>The duration of a run, if an operation takes neither very long nor very short.</summary>
     private static readonly TimeSpan RunTime = TimeSpan.FromSeconds(1);
 
     public static int Print(bool isQuick)
@@ -42,7 +44,7 @@ internal static partial class MpiTimes
 
     private static void Compare(string name, string loop, int size, int pairs, string[] own, string[] other)
     {
-        // What takes milliseconds, such as a put of 1 MiB in MPICH between processes of one host, runs less often.
+        // Operations that take milliseconds, such as a put of 1 MiB in MPICH between processes of one host, run less often.
         string count = $"{Math.Clamp((int)(RunTime.TotalNanoseconds / Run([.. other, "50"]).Time), 50, 1_000_000)}";
         var results = new (double Own, double Other, double Allocated)[pairs];
         for (int i = 0; i < pairs; i++)
@@ -59,7 +61,7 @@ internal static partial class MpiTimes
         using Process process = Process.Start(new ProcessStartInfo(command[0], command[1..]) { RedirectStandardOutput = true, UseShellExecute = false })!;
         string output = process.StandardOutput.ReadToEnd();
         process.WaitForExit();
-        // Open MPI gives ranks a terminal, which .NET greets before it prints.
+        // Open MPI gives ranks a terminal, for which .NET prints control characters first.
         Match result = Result().Match(output);
         return process.ExitCode == 0 && result.Success
             ? (double.Parse(result.Groups[1].ValueSpan, CultureInfo.InvariantCulture), double.Parse(result.Groups[2].ValueSpan, CultureInfo.InvariantCulture))

@@ -4,17 +4,20 @@ using System.Net.Sockets;
 
 namespace AllocTools.Benchmarks.Endpoints;
 
-/// <summary>One process of a comparison, with a socket: what an application without this library would write. The same conversation as <see cref="LoopProcess"/>.</summary>
+/// <summary>
+/// One process of a comparison, with a socket, as an application without this library would use it. Its conversation
+/// is the same as that of <see cref="LoopProcess"/>.
+/// </summary>
 /// <remarks>
-/// A write is a message of the size that the target has read whole and confirmed by one byte, with a window of them not confirmed. The target
-/// blocks in its socket, also between runs.
+/// A write is a message of the given size that the target has completely read and confirmed by one byte, with a window
+/// of unconfirmed messages. The target blocks in its socket, also between runs.
 /// </remarks>
 internal sealed class SocketProcess(LoopArguments arguments) : IDisposable
 {
-    /// <summary>In place of libfabric's provider: TCP on 127.0.0.1.</summary>
+    /// <summary>The name in place of libfabric's provider: TCP on 127.0.0.1.</summary>
     public const string Tcp = "TCP socket";
 
-    /// <summary>In place of libfabric's provider: a Unix socket.</summary>
+    /// <summary>The name in place of libfabric's provider: a Unix socket.</summary>
     public const string Unix = "Unix socket";
 
     private readonly Socket _listener = arguments.Provider == Unix
@@ -26,7 +29,7 @@ internal sealed class SocketProcess(LoopArguments arguments) : IDisposable
     private readonly Latencies _latencies = new();
     private readonly string _path = Path.Combine(Path.GetTempPath(), $"alloctools-{Environment.ProcessId}.socket");
 
-    /// <summary>That a process with these arguments is one of these.</summary>
+    /// <summary>Whether a process with these arguments is of this kind.</summary>
     public static bool IsFor(LoopArguments arguments) => arguments.Provider is Tcp or Unix;
 
     public int Run()
@@ -98,7 +101,7 @@ internal sealed class SocketProcess(LoopArguments arguments) : IDisposable
             confirmed += await ReceiveSomeAsync(socket, _answer);
     }
 
-    /// <summary>Fills the buffer. False: the other side has closed.</summary>
+    /// <summary>Fills the buffer. Returns false if the other side has closed.</summary>
     private async ValueTask<bool> ReceiveAsync(Socket socket, Memory<byte> buffer)
     {
         while (!buffer.IsEmpty)
@@ -111,7 +114,7 @@ internal sealed class SocketProcess(LoopArguments arguments) : IDisposable
         return true;
     }
 
-    /// <summary>A blocking call where the loop is not one of tasks: it completes at once.</summary>
+    /// <summary>Receives with a blocking call, which completes immediately, if the loop does not use tasks.</summary>
     private ValueTask<int> ReceiveSomeAsync(Socket socket, Memory<byte> buffer) =>
         arguments.IsAsync ? socket.ReceiveAsync(buffer) : new ValueTask<int>(socket.Receive(buffer.Span));
 

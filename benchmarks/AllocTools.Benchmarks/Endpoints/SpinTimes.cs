@@ -7,7 +7,10 @@ using Spectre.Console;
 
 namespace AllocTools.Benchmarks.Endpoints;
 
-/// <summary>What <see cref="RmaEndpointOptions.SpinTime"/> costs in processor time, and what it brings: a write now and then between two endpoints of this process.</summary>
+/// <summary>
+/// Measures the cost of <see cref="RmaEndpointOptions.SpinTime"/> in processor time, and its benefit, for occasional
+/// writes between two endpoints of this process.
+/// </summary>
 internal static class SpinTimes
 {
     private const int Writes = 300;
@@ -48,7 +51,7 @@ internal static class SpinTimes
         using RmaExposure exposure = there.Expose(RmaAccess.RemoteWrite);
         using RemoteRegion remote = initiator.Import(initiator.InsertPeer(target.Address.Span), exposure.Remote);
         double[] times = new double[Writes];
-        // The first ones connect, and are compiled.
+        // The first writes connect, and let the code be compiled.
         await WriteAsync(100);
         using Process self = Process.GetCurrentProcess();
         TimeSpan processorTime = self.TotalProcessorTime;

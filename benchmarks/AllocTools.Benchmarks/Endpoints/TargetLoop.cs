@@ -10,7 +10,7 @@ internal sealed class TargetLoop(LoopEndpoint endpoint, bool answers)
     private bool _sends;
     private bool _owes;
 
-    /// <summary>Goes on until told to stop; what is outstanding stays so until the next time.</summary>
+    /// <summary>Runs until it is stopped; outstanding operations stay outstanding until the next run.</summary>
     public void Run(ref bool stop)
     {
         while (!Volatile.Read(ref stop))

@@ -2,24 +2,24 @@ using AllocTools.Endpoints;
 
 namespace AllocTools.Benchmarks.Endpoints;
 
-/// <summary>The same by tasks, as an application awaits them.</summary>
+/// <summary>The same loops with tasks, as an application awaits them.</summary>
 internal sealed class TaskLoops(LoopEndpoint endpoint, int window)
 {
     private readonly ValueTask[] _outstanding = new ValueTask[window];
 
-    // The first awaits that may suspend are behind it: a run's own task, some 200 bytes, is allocated.
+    // After this many operations, the first awaits that may suspend are over: these allocate the task of the run itself, some 200 bytes.
     private readonly int _settled = 2 * window;
     private long _before;
     private RmaBatch? _batch;
     private IAsyncEnumerator<RmaNotification>? _notifications;
 
-    /// <summary>Bytes that the operations of the last run have allocated, on all threads.</summary>
+    /// <summary>The bytes that the operations of the last run have allocated, on all threads.</summary>
     public long AllocatedBytes { get; private set; }
 
-    /// <summary>Of the operations of the last run, where it has one after the other.</summary>
+    /// <summary>The latencies of the last run, if its operations ran one after the other.</summary>
     public Latencies Latencies { get; } = new();
 
-    /// <summary>Writes; awaits them in the order they were started.</summary>
+    /// <summary>Writes, and awaits the writes in the order in which they were started.</summary>
     public async Task WriteAsync(int operations)
     {
         for (int i = 0; i < operations; i++)
@@ -86,7 +86,7 @@ internal sealed class TaskLoops(LoopEndpoint endpoint, int window)
         }
     }
 
-    /// <summary>As <see cref="WriteAsync"/>, with one outstanding.</summary>
+    /// <summary>Like <see cref="WriteAsync"/>, but with one outstanding write.</summary>
     public async Task AwaitedWriteAsync(int operations)
     {
         Latencies.Start(operations);
@@ -99,7 +99,7 @@ internal sealed class TaskLoops(LoopEndpoint endpoint, int window)
         CountTo(operations);
     }
 
-    /// <summary>Tasks of the pool, each with one write outstanding.</summary>
+    /// <summary>Writes from tasks of the thread pool, each with one outstanding write.</summary>
     public async Task WriteByTasksAsync(int operations)
     {
         _before = GC.GetTotalAllocatedBytes(precise: true);
@@ -111,7 +111,7 @@ internal sealed class TaskLoops(LoopEndpoint endpoint, int window)
         AllocatedBytes = GC.GetTotalAllocatedBytes(precise: true) - _before;
     }
 
-    /// <summary>An operation is a batch.</summary>
+    /// <summary>Runs batches; each operation is a batch.</summary>
     public async Task BatchAsync(int operations)
     {
         _batch ??= endpoint.CreateBatch(window);

@@ -10,17 +10,17 @@ using Microsoft.Extensions.DependencyInjection;
 
 namespace AllocTools.Benchmarks.Frameworks;
 
-/// <summary>A web application in a process of its own: the same handlers over TCP, a Unix socket, and fabrics.</summary>
+/// <summary>A web application in a separate process, with the same handlers over TCP, a Unix socket, and fabrics.</summary>
 internal static class FrameworkServer
 {
     public const string Argument = "framework-server";
 
-    /// <summary>The fabrics, each a pool of that name.</summary>
+    /// <summary>The fabrics, each of which has a pool of that name.</summary>
     public static readonly string[] Fabrics = ["shm", "tcp;ofi_rxm"];
 
     private const int Piece = 64 << 10;
 
-    /// <summary>Serves until its input ends. Its first line is the ports, of TCP and of the fabrics.</summary>
+    /// <summary>Serves until its input ends. The first line of its output contains the ports of TCP and of the fabrics.</summary>
     public static async Task<int> RunAsync(string socketPath)
     {
         WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
@@ -55,7 +55,7 @@ internal static class FrameworkServer
         static void Http1(ListenOptions listen) => listen.Protocols = HttpProtocols.Http1;
     }
 
-    /// <summary>A pool for each fabric.</summary>
+    /// <summary>Adds a pool for each fabric.</summary>
     public static void AddPools(IServiceCollection services)
     {
         foreach (string fabric in Fabrics)

@@ -9,10 +9,14 @@ using Spectre.Console;
 
 namespace AllocTools.Benchmarks.Frameworks;
 
-/// <summary>HttpClient and Kestrel over fabrics, beside the same over TCP on the loopback address and over a Unix socket: two processes, HTTP/1.1, one run.</summary>
+/// <summary>
+/// Compares HttpClient and Kestrel over fabrics with the same over TCP on the loopback address and over a Unix socket:
+/// two processes, HTTP/1.1, one run.
+/// </summary>
 /// <remarks>
-/// The transports take turns in short slices, in an order that rotates, so that what else the machine does falls on all of them. A figure is the median of the slices; a ratio is the median of the ratios
-/// to the slice over TCP of the same round.
+/// The transports take turns in short slices, in an order that rotates, so that other load of the machine affects all
+/// of them. A figure is the median of the slices; a ratio is the median of the ratios to the slice over TCP of the
+/// same round.
 /// </remarks>
 internal static class FrameworkTimes
 {
@@ -21,7 +25,7 @@ internal static class FrameworkTimes
 
     private static readonly TimeSpan Slice = TimeSpan.FromMilliseconds(250);
 
-    /// <summary>Bytes of an answer, and how many connections ask for it, one request after the other each.</summary>
+    /// <summary>The bytes of an answer, and the number of connections that request it, each with one request after the other.</summary>
     private static readonly (string What, long Length, int Connections)[] Cases =
     [
         ("a request, 64 B", 64, 1), ("a request, 64 B", 64, 16),
@@ -75,8 +79,8 @@ internal static class FrameworkTimes
         return server.ExitCode;
     }
 
-    /// <summary>Requests for the time of a slice.</summary>
-    /// <returns>Microseconds from one answer to the next, of all connections together.</returns>
+    /// <summary>Sends requests for the time of a slice.</summary>
+    /// <returns>The microseconds from one answer to the next, of all connections together.</returns>
     private static async Task<double> RunAsync(HttpClient client, long length, int connections)
     {
         var clock = Stopwatch.StartNew();

@@ -6,7 +6,7 @@ using AllocTools.Regions;
 
 namespace AllocTools.Benchmarks.Pairs;
 
-/// <summary>An array of the caller's: registered by a cache, which has it already, or by the pool, each time anew.</summary>
+/// <summary>An array of the caller, which is registered by a cache that already contains it, or by the pool, each time anew.</summary>
 internal static class CachedMemory
 {
     public static IWorkload Cached(int size) => Cached(HostMemory(), size);
@@ -17,7 +17,7 @@ internal static class CachedMemory
 
     public static IWorkload ColdOnTcp(int size) => Cold(LibfabricTcp(), size);
 
-    /// <summary>The cache again and again, of the same bytes.</summary>
+    /// <summary>Creates a workload that uses the cache repeatedly for the same bytes.</summary>
     public static Workload Cached(IRmaProvider provider, int size)
     {
         (IRmaContext context, RmaMemoryPool<HostProvider> pool, Memory<byte> memory) = Open(provider, size);
@@ -36,7 +36,7 @@ internal static class CachedMemory
             });
     }
 
-    /// <summary>The pool, which registers and deregisters.</summary>
+    /// <summary>Creates a workload that uses the pool, which registers and deregisters each time.</summary>
     public static Workload Cold(IRmaProvider provider, int size)
     {
         (IRmaContext context, RmaMemoryPool<HostProvider> pool, Memory<byte> memory) = Open(provider, size);

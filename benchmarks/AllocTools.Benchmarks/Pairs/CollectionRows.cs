@@ -5,7 +5,7 @@ using Microsoft.IO;
 
 namespace AllocTools.Benchmarks.Pairs;
 
-/// <summary>Writers, streams, lists and arrays in registered memory against those in the runtime's.</summary>
+/// <summary>Compares writers, streams, lists and arrays in registered memory with those in the runtime's memory.</summary>
 internal static class CollectionRows
 {
     private const int WriterLength = 64 << 10;
@@ -73,7 +73,7 @@ internal static class CollectionRows
 
     private static Workload RecyclableStream()
     {
-        // Blocks of 128 KiB, as by default.
+        // The blocks have 128 KiB, which is the default.
         RecyclableMemoryStreamManager manager = new();
         return Streams(() => manager.GetStream(), null);
     }

@@ -3,10 +3,10 @@ using System.Runtime.InteropServices;
 
 namespace AllocTools.Benchmarks.Pairs;
 
-/// <summary>What stands in place of magazines of threads elsewhere: a stack of blocks a core, taken with a lock that is tried.</summary>
+/// <summary>An alternative to magazines per thread: a stack of blocks per core, guarded by a lock that is only tried.</summary>
 /// <remarks>
-/// A thread may be moved to another core between asking for its number and locking, so that the lock is an atomic
-/// exchange each time, even where no other thread ever comes.
+/// A thread may be moved to another core between reading the core's number and locking. Therefore the lock is an
+/// atomic exchange each time, even if no other thread ever contends for it.
 /// </remarks>
 internal sealed class CoreStack
 {

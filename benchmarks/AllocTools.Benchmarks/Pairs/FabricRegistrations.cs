@@ -3,9 +3,9 @@ using AllocTools.Regions;
 
 namespace AllocTools.Benchmarks.Pairs;
 
-/// <summary>On a fabric of the caller's choice: a pool, against a registration for each request.</summary>
+/// <summary>Compares a pool with a registration for each request, on a fabric of the caller's choice.</summary>
 /// <param name="provider">libfabric's name of the provider.</param>
-/// <param name="node">The address it is at.</param>
+/// <param name="node">The address of the fabric.</param>
 internal sealed class FabricRegistrations(string provider, string node)
 {
     private static readonly int[] Sizes = [4 << 10, 64 << 10, 1 << 20, 4 << 20];

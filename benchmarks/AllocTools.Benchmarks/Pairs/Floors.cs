@@ -3,7 +3,7 @@ using System.Runtime.InteropServices;
 
 namespace AllocTools.Benchmarks.Pairs;
 
-/// <summary>What nothing can be faster than, so that a row can be read.</summary>
+/// <summary>Lower bounds that no implementation can beat, by which a row can be judged.</summary>
 internal static partial class Floors
 {
     private static object s_object = new();

@@ -7,7 +7,10 @@ using AllocTools.Regions;
 
 namespace AllocTools.Benchmarks.Pairs;
 
-/// <summary>1 MiB comes through a pipe of blocks of 16 KiB, as a server has it, and is written to a peer: from where it is, or by way of a rented buffer.</summary>
+/// <summary>
+/// Forwards 1 MiB from a pipe of blocks of 16 KiB, as a server has it, to a peer: directly from the pipe's blocks, or
+/// by way of a rented buffer.
+/// </summary>
 internal static class ForwardedPipe
 {
     private const int Length = 1 << 20;
@@ -40,7 +43,7 @@ internal static class ForwardedPipe
             side.Dispose);
     }
 
-    /// <summary>A peer's memory, which is this process's, and a pipe.</summary>
+    /// <summary>A pipe, and the memory of a peer, which is this process.</summary>
     private sealed class Side : IDisposable
     {
         private readonly IRmaContext _context = new HostProvider(new HostProviderOptions { Locking = PageLocking.BestEffort }).Open();

@@ -5,16 +5,19 @@ namespace AllocTools.Benchmarks.Pairs;
 /// <summary>One side of a comparison.</summary>
 internal interface IWorkload : IDisposable
 {
-    /// <summary>Bytes allocated so far, by whoever does the work.</summary>
+    /// <summary>The bytes allocated so far by the process or thread that does the work.</summary>
     long AllocatedBytes => GC.GetAllocatedBytesForCurrentThread();
 
-    /// <summary>The 99th percentile of an operation in the last run, ns; 0: not measured.</summary>
+    /// <summary>The 99th percentile of an operation in the last run, in ns; 0 if it was not measured.</summary>
     double Tail => 0;
 
-    /// <summary>Does so many rents and returns (or what is compared). Called again and again on one thread.</summary>
+    /// <summary>
+    /// Performs a number of rents and returns, or of the other operations that are compared. It is called repeatedly
+    /// on one thread.
+    /// </summary>
     void Run(int operations);
 
-    /// <summary>Does so many, and says how long they took.</summary>
+    /// <summary>Performs a number of operations, and returns their time.</summary>
     TimeSpan Time(int operations)
     {
         long started = Stopwatch.GetTimestamp();

@@ -3,10 +3,10 @@ using AllocTools.Pooling;
 
 namespace AllocTools.Benchmarks.Pairs;
 
-/// <summary>The layer alone that holds a thread's idle blocks: takes one and puts it back, with no lease and no check around it.</summary>
+/// <summary>Measures only the layer that holds a thread's idle blocks: takes one and puts it back, without a lease or any checks.</summary>
 internal static class IdleBlocks
 {
-    /// <summary>The pool's own: a magazine a thread, found by the thread's number.</summary>
+    /// <summary>The pool's own layer: a magazine per thread, found by the thread's number.</summary>
     public static IWorkload OfThreads()
     {
         Magazine?[] magazines = new Magazine?[64];

@@ -1,6 +1,6 @@
 namespace AllocTools.Benchmarks.Pairs;
 
-/// <summary>Rent and return at once while many others are out: the cost must not grow with them.</summary>
+/// <summary>Rents and returns immediately while many other buffers are rented: the cost must not grow with their number.</summary>
 internal static class LiveBuffers
 {
     private const int Size = 1 << 10;

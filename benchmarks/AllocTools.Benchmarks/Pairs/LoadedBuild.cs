@@ -4,18 +4,18 @@ using System.Runtime.Loader;
 namespace AllocTools.Benchmarks.Pairs;
 
 /// <summary>
-/// A rent and return in a build of the library that is loaded beside this one. One and the same build is up to a fifth
-/// slower where it is the first that is loaded, and faster or slower by where its code and its data lie. So one is loaded
-/// for nothing, and each build several times, which take turns.
+/// Rents and returns in a build of the library that is loaded beside this one. The same build is up to a fifth slower
+/// if it is the first that is loaded, and faster or slower depending on the location of its code and its data.
+/// Therefore one is loaded without being used, and each build is loaded several times; these copies take turns.
 /// </summary>
 internal static class LoadedBuild
 {
     private const int Copies = 9;
-    /// <summary>The build that counts nothing (<c>-p:AllocToolsCounters=false</c>), where eng/bench puts it.</summary>
+    /// <summary>The build without counters (<c>-p:AllocToolsCounters=false</c>), where eng/bench puts it.</summary>
     public static readonly string WithoutCounters = Path.GetFullPath(
         Path.Combine(AppContext.BaseDirectory, "..", "..", "..", "without-counters", "bin", "AllocTools", "release", "AllocTools.dll"));
 
-    /// <summary>This one.</summary>
+    /// <summary>The build of this program.</summary>
     public static readonly string Own = Path.Combine(AppContext.BaseDirectory, "AllocTools.dll");
 
     private static readonly Lazy<Workload> FirstLoaded = new(() =>
@@ -42,9 +42,9 @@ internal static class LoadedBuild
     private static Workload Load(string library, int size)
     {
         AssemblyLoadContext context = new(library);
-        // First: what the context does not have is looked for in the program's own, which has AllocTools, too.
+        // The library is loaded first: an assembly that the context does not have is looked for in the program's own, which has AllocTools, too.
         context.LoadFromAssemblyPath(library);
-        // This program once more, bound to that library.
+        // This loads the program once more, bound to that library.
         Assembly program = context.LoadFromAssemblyPath(typeof(LoadedBuild).Assembly.Location);
         object workload = program.GetType(typeof(OneInFlight).FullName!, throwOnError: true)!
             .GetMethod(nameof(Pairs.OneInFlight.Own))!.Invoke(null, [size])!;

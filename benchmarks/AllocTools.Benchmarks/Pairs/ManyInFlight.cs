@@ -2,7 +2,7 @@ using System.Buffers;
 
 namespace AllocTools.Benchmarks.Pairs;
 
-/// <summary>64 rents, then 64 returns; one operation is one of each.</summary>
+/// <summary>Performs 64 rents, then 64 returns; one operation is one of each.</summary>
 internal static class ManyInFlight
 {
     private const int InFlight = 64;

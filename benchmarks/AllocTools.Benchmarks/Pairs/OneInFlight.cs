@@ -4,12 +4,12 @@ using Microsoft.IO;
 
 namespace AllocTools.Benchmarks.Pairs;
 
-/// <summary>Rent and return at once, on one thread.</summary>
+/// <summary>Rents and returns immediately, on one thread.</summary>
 internal static class OneInFlight
 {
     public static IWorkload Own(int size) => Of(new OwnPool(), size);
 
-    /// <summary>In a pool whose only class is of that size.</summary>
+    /// <summary>Creates a workload in a pool whose only class is of that size.</summary>
     public static IWorkload OwnClass(int size) => Of(new OwnPool(classSize: size), size);
 
     private static Workload Of(OwnPool own, int size)
@@ -28,7 +28,7 @@ internal static class OneInFlight
 
     public static IWorkload Configured(int size) => Of(ArrayPool<byte>.Create(), size);
 
-    /// <summary>By the pool's face for code that knows MemoryPool.</summary>
+    /// <summary>Creates a workload that uses the pool as a MemoryPool.</summary>
     public static IWorkload AsMemoryPool(int size)
     {
         OwnPool own = new();

@@ -3,7 +3,10 @@ using System.Collections.Concurrent;
 
 namespace AllocTools.Benchmarks.Pairs;
 
-/// <summary>Rented on one thread, returned on another, by a ring. Its cost is taken off both sides where the row says so.</summary>
+/// <summary>
+/// Rents on one thread and returns on another, through a ring. The ring's cost is subtracted from both sides if the
+/// row says so.
+/// </summary>
 internal static class OtherThreadReturns
 {
     private const int Capacity = 64;
@@ -23,20 +26,20 @@ internal static class OtherThreadReturns
         return Start(() => pool.Rent(size), array => pool.Return(array), null);
     }
 
-    /// <summary>A pool as many write it: a queue, which hands the returned ones over to the thread that rents.</summary>
+    /// <summary>A commonly written pool: a queue, which hands the returned arrays over to the thread that rents.</summary>
     public static IWorkload Queued(int size)
     {
         ConcurrentQueue<byte[]> queue = new();
         return Start(() => queue.TryDequeue(out byte[]? array) ? array : new byte[size], queue.Enqueue, null);
     }
 
-    /// <summary>The ring alone.</summary>
+    /// <summary>Measures only the ring.</summary>
     public static IWorkload RingAlone() => Start<long>(() => 1, _ => { }, null);
 
     private static Workload Start<T>(Func<T> rent, Action<T> giveBack, Action? dispose)
     {
         Ring<T> ring = new(Capacity);
-        // Between two runs the other thread sleeps: the peer's turn is not to be shared with it.
+        // Between two runs the other thread sleeps, so that it does not compete with the other side's turn.
         AutoResetEvent go = new(initialState: false);
         int wanted = 0;
         bool isDone = true;

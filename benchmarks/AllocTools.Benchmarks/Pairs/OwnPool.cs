@@ -9,7 +9,7 @@ internal sealed class OwnPool : IDisposable
     private readonly IRmaContext _context;
 
     /// <param name="maxRegisteredBytes">The cap.</param>
-    /// <param name="classSize">The block size of its only class; null: the default classes.</param>
+    /// <param name="classSize">The block size of the pool's only class; null for the default classes.</param>
     public OwnPool(long maxRegisteredBytes = 4L << 30, long? classSize = null)
     {
         _context = new HostProvider(new HostProviderOptions { Locking = PageLocking.BestEffort }).Open();

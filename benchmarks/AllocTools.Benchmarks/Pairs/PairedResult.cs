@@ -1,6 +1,6 @@
 namespace AllocTools.Benchmarks.Pairs;
 
-/// <summary>What alternating runs of both sides gave.</summary>
+/// <summary>The results of alternating runs of both sides.</summary>
 internal sealed class PairedResult
 {
     private readonly double[] _ratios;
@@ -13,28 +13,28 @@ internal sealed class PairedResult
         Peer = Median(peerNanoseconds);
     }
 
-    /// <summary>Median, ns an operation.</summary>
+    /// <summary>The median of this library's side, in ns per operation.</summary>
     public double Own { get; }
 
-    /// <summary>Median, ns an operation.</summary>
+    /// <summary>The median of the other side, in ns per operation.</summary>
     public double Peer { get; }
 
-    /// <summary>The median of own - peer, ns an operation.</summary>
+    /// <summary>The median of own - peer, in ns per operation.</summary>
     public double Difference { get; }
 
-    /// <summary>Bytes allocated an operation by this library's side.</summary>
+    /// <summary>The bytes that this library's side allocated per operation.</summary>
     public double OwnBytes { get; init; }
 
-    /// <summary>The median of the runs' 99th percentiles, ns an operation; 0: not measured.</summary>
+    /// <summary>The median of the 99th percentiles of this library's runs, in ns per operation; 0 if they were not measured.</summary>
     public double OwnTail { get; init; }
 
-    /// <summary>As <see cref="OwnTail"/>.</summary>
+    /// <summary>The same as <see cref="OwnTail"/>, for the other side.</summary>
     public double PeerTail { get; init; }
 
     /// <summary>The median of the pairs' ratios.</summary>
     public double Ratio => Median(_ratios);
 
-    /// <summary>The 95 % interval of the median: order statistics, so of no assumed distribution.</summary>
+    /// <summary>The 95 % interval of the median. It is based on order statistics, so it assumes no distribution.</summary>
     public (double Low, double High) Interval
     {
         get

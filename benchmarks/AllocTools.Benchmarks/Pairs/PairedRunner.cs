@@ -2,7 +2,7 @@ using System.Diagnostics;
 
 namespace AllocTools.Benchmarks.Pairs;
 
-/// <summary>Runs both sides of a comparison by turns, so that what else the machine does falls on both.</summary>
+/// <summary>Runs both sides of a comparison alternately, so that other load of the machine affects both.</summary>
 internal sealed class PairedRunner(int pairs, TimeSpan slice)
 {
     public PairedResult Run(Comparison comparison)
@@ -23,7 +23,7 @@ internal sealed class PairedRunner(int pairs, TimeSpan slice)
         allocated = own.AllocatedBytes - allocated;
         for (int i = 0; i < pairs; i++)
         {
-            // Who goes first changes, too.
+            // The side that goes first alternates, too.
             if (i % 2 == 0)
                 ownTimes[i] = Time(own, ownOperations);
             peerTimes[i] = Time(peer, peerOperations);
@@ -35,7 +35,7 @@ internal sealed class PairedRunner(int pairs, TimeSpan slice)
                 continue;
             double besides = Time(overhead, overheadOperations);
             ownTimes[i] = Math.Max(0, ownTimes[i] - besides);
-            // What is faster than the overhead alone is noise, and must not make an infinite ratio.
+            // A result that is faster than the overhead alone is noise, and must not make the ratio infinite.
             peerTimes[i] = Math.Max(1, peerTimes[i] - besides);
         }
         return new PairedResult(ownTimes, peerTimes)
@@ -46,7 +46,7 @@ internal sealed class PairedRunner(int pairs, TimeSpan slice)
         };
     }
 
-    /// <summary>Warms up until the code is optimised, and finds how many operations fill a slice.</summary>
+    /// <summary>Warms up until the code is optimised, and determines how many operations fill a slice.</summary>
     private int Calibrate(IWorkload workload)
     {
         long operations = 1;

@@ -5,7 +5,7 @@ using AllocTools.Ucx;
 
 namespace AllocTools.Benchmarks.Pairs;
 
-/// <summary>What a pool takes the place of: memory that is there is registered for each request.</summary>
+/// <summary>The alternative to a pool: existing memory is registered for each request.</summary>
 internal static class RegisterEachTime
 {
     public static IWorkload OnHostMemory(int size) => On(new HostProvider(new HostProviderOptions { Locking = PageLocking.Required }), size);

@@ -13,7 +13,10 @@ internal static class Report
     public static int Print(bool isQuick, string only) =>
         Print(isQuick, Comparisons(isQuick).Where(c => only.Split('|').Any(text => $"{c.Name} against {c.PeerName}".Contains(text, StringComparison.Ordinal))));
 
-    /// <summary>Those of one fabric. It may be in an emulated machine, where the first row pays for all code: that one is run twice.</summary>
+    /// <summary>
+    /// Prints the comparisons of one fabric. It may be in an emulated machine, where the first row bears the cost of
+    /// all code, so the first row is run twice.
+    /// </summary>
     public static int Print(FabricRegistrations fabric) => Print(isQuick: false, fabric.Comparisons(), warmUp: fabric.Comparisons().First());
 
     private static int Print(bool isQuick, IEnumerable<Comparison> comparisons, Comparison? warmUp = null)

@@ -2,7 +2,7 @@ using System.Runtime.CompilerServices;
 
 namespace AllocTools.Benchmarks.Pairs;
 
-/// <summary>A ring for one producer and one consumer. Its ends are on cache lines of their own.</summary>
+/// <summary>A ring for one producer and one consumer, whose ends are on separate cache lines.</summary>
 internal sealed class Ring<T>(int capacity)
 {
     private readonly T[] _items = new T[capacity];

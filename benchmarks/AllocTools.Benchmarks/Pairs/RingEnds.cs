@@ -2,7 +2,7 @@ using System.Runtime.InteropServices;
 
 namespace AllocTools.Benchmarks.Pairs;
 
-/// <summary>The two ends of a ring, on cache lines of their own.</summary>
+/// <summary>The two ends of a ring, on separate cache lines.</summary>
 [StructLayout(LayoutKind.Explicit, Size = 384)]
 internal struct RingEnds
 {

@@ -2,7 +2,7 @@ using System.Runtime.CompilerServices;
 
 namespace AllocTools.Benchmarks.Pairs;
 
-/// <summary>Asks a buffer for its span and writes a byte, with the check of the lease's generation and without.</summary>
+/// <summary>Gets a buffer's span and writes a byte, with and without the check of the lease's generation.</summary>
 internal static class SpanAccess
 {
     public static IWorkload Checked()

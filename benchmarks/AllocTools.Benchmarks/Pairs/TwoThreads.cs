@@ -1,6 +1,6 @@
 namespace AllocTools.Benchmarks.Pairs;
 
-/// <summary>The same on two threads at a time; an operation is one of each thread.</summary>
+/// <summary>Runs the same on two threads at a time; an operation is one of each thread.</summary>
 internal static class TwoThreads
 {
     public static IWorkload Of(IWorkload workload)

@@ -1,6 +1,6 @@
 namespace AllocTools.Benchmarks.Pairs;
 
-/// <summary>A workload of a loop and an end.</summary>
+/// <summary>A workload that consists of a loop and a clean-up.</summary>
 internal sealed class Workload(Action<int> run, Action? dispose = null) : IWorkload
 {
     public void Run(int operations) => run(operations);

@@ -21,7 +21,7 @@ namespace Microsoft.AspNetCore.Hosting;
 /// </remarks>
 public static class RmaKestrelExtensions
 {
-    /// <summary>A block of the pool's default classes.</summary>
+    /// <summary>The default of the longest block: the block size of one of the pool's default classes.</summary>
     private const int DefaultMaxBlockSize = 64 << 10;
 
     /// <summary>
@@ -47,7 +47,8 @@ public static class RmaKestrelExtensions
     public static IWebHostBuilder UseRma(this IWebHostBuilder builder, Func<IPEndPoint, bool> selects, Action<RmaConnectionOptions>? configure = null) =>
         builder.UseRma(RmaMemoryPoolName.Default, selects, configure);
 
-    /// <summary>As <see cref="UseRma(IWebHostBuilder, Action{RmaConnectionOptions})"/>, over a named pool; <c>ListenRma</c> with its name adds an end point.</summary>
+    /// <summary>Does the same as <see cref="UseRma(IWebHostBuilder, Action{RmaConnectionOptions})"/>, but over a named
+    /// pool. <c>ListenRma</c> with the pool's name adds an end point.</summary>
     /// <inheritdoc cref="UseRma(IWebHostBuilder, Action{RmaConnectionOptions})"/>
     /// <param name="builder">The web host, after <c>AddRmaMemoryPool</c>.</param>
     /// <param name="poolName">The pool's name.</param>
@@ -55,7 +56,9 @@ public static class RmaKestrelExtensions
     public static IWebHostBuilder UseRma(this IWebHostBuilder builder, string poolName, Action<RmaConnectionOptions>? configure = null) =>
         builder.UseRma(poolName, static _ => false, configure);
 
-    /// <summary>As <see cref="UseRma(IWebHostBuilder, Func{IPEndPoint, bool}, Action{RmaConnectionOptions})"/>, over a named pool. It may be called for each of several pools.</summary>
+    /// <summary>Does the same as
+    /// <see cref="UseRma(IWebHostBuilder, Func{IPEndPoint, bool}, Action{RmaConnectionOptions})"/>, but over a named
+    /// pool. It may be called for each of several pools.</summary>
     /// <inheritdoc cref="UseRma(IWebHostBuilder, Func{IPEndPoint, bool}, Action{RmaConnectionOptions})"/>
     /// <param name="builder">The web host, after <c>AddRmaMemoryPool</c>.</param>
     /// <param name="poolName">The pool's name.</param>
@@ -84,7 +87,8 @@ public static class RmaKestrelExtensions
         options.ListenRma(new IPEndPoint(Socket.OSSupportsIPv6 ? IPAddress.IPv6Any : IPAddress.Any, port), configure);
 
     /// <summary>Listens over registered memory.</summary>
-    /// <remarks>As with all end points that code adds, URLs (<c>ASPNETCORE_URLS</c>) no longer count; the section Kestrel:Endpoints does.</remarks>
+    /// <remarks>As with all end points that are added in code, URLs (<c>ASPNETCORE_URLS</c>) are then ignored; the
+    /// section Kestrel:Endpoints still applies.</remarks>
     /// <param name="options">Kestrel's options.</param>
     /// <param name="endPoint">Address and TCP port of the control connection; port 0 lets the system choose one.</param>
     /// <param name="configure">Sets protocols, HTTPS and the like; null for none.</param>
@@ -94,7 +98,7 @@ public static class RmaKestrelExtensions
         ArgumentNullException.ThrowIfNull(options);
         ArgumentNullException.ThrowIfNull(endPoint);
         RmaEndPoint own = endPoint as RmaEndPoint ?? new RmaEndPoint(endPoint);
-        // A transport for all IP end points would silently take it.
+        // A transport that accepts all IP end points would silently take this one.
         IConnectionListenerFactory? binding = options.ApplicationServices?.GetServices<IConnectionListenerFactory>().LastOrDefault(f => f is not IConnectionListenerFactorySelector selector || selector.CanBind(own));
         if (binding is not (Transport or RmaConnectionListenerFactory))
             throw new InvalidOperationException($"Kestrel would listen on {own} with {binding?.GetType().Name ?? "no transport"}. Call builder.WebHost.UseRma(), after the calls that add other transports.");
@@ -148,7 +152,8 @@ public static class RmaKestrelExtensions
     public static IWebHostBuilder UseRmaMemory(this IWebHostBuilder builder, int maxBlockSize = DefaultMaxBlockSize) =>
         builder.UseRmaMemory(RmaMemoryPoolName.Default, maxBlockSize);
 
-    /// <summary>As <see cref="UseRmaMemory(IWebHostBuilder, int)"/>, from a named pool.</summary>
+    /// <summary>Does the same as <see cref="UseRmaMemory(IWebHostBuilder, int)"/>, but with the memory of a named
+    /// pool.</summary>
     /// <inheritdoc cref="UseRmaMemory(IWebHostBuilder, int)"/>
     /// <param name="builder">The web host, after <c>AddRmaMemoryPool</c>.</param>
     /// <param name="poolName">The pool's name.</param>
@@ -171,7 +176,8 @@ public static class RmaKestrelExtensions
     }
 
     /// <summary>
-    /// Keeps the position of the socket transport, or adds it before all others: Kestrel tries the transport that was added last first, and sockets accept any IP end point.
+    /// Keeps the position of the socket transport, or adds it before all others. Kestrel tries the transport that was
+    /// added last first, and sockets accept any IP end point.
     /// </summary>
     private static void KeepOneSocketTransport(IServiceCollection services)
     {

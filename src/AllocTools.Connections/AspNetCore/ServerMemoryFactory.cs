@@ -53,9 +53,9 @@ internal sealed class ServerMemoryFactory : IMemoryPoolFactory<byte>
     }
 
     /// <summary>Reports that the server gets unregistered memory.</summary>
-    /// <param name="length">Bytes.</param>
-    /// <param name="errorType">Why, for the metric.</param>
-    /// <param name="reason">Why, for people.</param>
+    /// <param name="length">The length in bytes.</param>
+    /// <param name="errorType">The reason, for the metric.</param>
+    /// <param name="reason">The reason, for the log.</param>
     public void OnUnregistered(long length, string errorType, string reason)
     {
         _unregistered.Count(errorType, length);
@@ -72,7 +72,7 @@ internal sealed class ServerMemoryFactory : IMemoryPoolFactory<byte>
     private List<Measurement<long>> Unregistered() =>
         [.. from reason in _unregistered.Snapshot() from measurement in Measure(reason.Value, RmaTags.Tag(RmaTags.ErrorType, reason.Key)) select measurement];
 
-    /// <summary>It has no values before the server has bound.</summary>
+    /// <summary>Returns no values before the server has bound.</summary>
     private List<Measurement<long>> Measure(long value, params ReadOnlySpan<KeyValuePair<string, object?>> more) =>
         Volatile.Read(ref _pool) is { } pool ? [new Observed<long>(value, pool.Name, pool.Context.Traits.ProviderName).Measure(value, more)] : [];
 }

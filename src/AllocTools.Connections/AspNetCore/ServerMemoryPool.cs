@@ -12,7 +12,7 @@ internal sealed class ServerMemoryPool(ServerMemoryFactory factory, IRmaMemoryPo
 
     private volatile bool _isDisposed;
 
-    /// <summary>A pipe takes longer ones from <see cref="ArrayPool{T}"/>.</summary>
+    /// <summary>Gets the longest block. A pipe takes longer ones from <see cref="ArrayPool{T}"/>.</summary>
     public override int MaxBufferSize => maxBlockSize;
 
     public override IMemoryOwner<byte> Rent(int minBufferSize = -1)
@@ -52,6 +52,7 @@ internal sealed class ServerMemoryPool(ServerMemoryFactory factory, IRmaMemoryPo
 
     public void OnReturned(long length) => factory.Rented.Add(-length);
 
-    /// <summary>The transport has ended. Blocks that its connections still hold come back when the connections end.</summary>
+    /// <summary>Called when the transport has ended. Blocks that its connections still hold come back when the
+    /// connections end.</summary>
     protected override void Dispose(bool disposing) => _isDisposed = true;
 }

@@ -46,7 +46,7 @@ internal sealed class ControlConnection(Stream stream, Socket socket, TimeProvid
     /// <summary>Called when something else has arrived from the peer.</summary>
     public void NoteAlive() => Volatile.Write(ref _lastReceived, time.GetTimestamp());
 
-    /// <summary>A frame, with room for its header.</summary>
+    /// <summary>Creates a frame, including its header.</summary>
     public static byte[] Frame(ControlKind kind, ReadOnlySpan<byte> payload)
     {
         byte[] frame = new byte[HeaderLength + payload.Length];
@@ -218,7 +218,7 @@ internal sealed class ControlConnection(Stream stream, Socket socket, TimeProvid
         }
         catch (SocketException)
         {
-            // The peer has cut it.
+            // The peer has closed the connection.
             return false;
         }
     }

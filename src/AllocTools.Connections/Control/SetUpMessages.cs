@@ -21,7 +21,7 @@ internal static class SetUpMessages
 
     private const int DamagedLength = 4 * sizeof(long);
 
-    /// <summary>The longest reason of a refusal, in bytes.</summary>
+    /// <summary>The longest reason for a refusal, in bytes.</summary>
     private const int MostReason = 512;
 
     public static byte[] Hello(ProcessTerms terms, IReadOnlyList<(string Name, ReadOnlyMemory<byte> Address)> transports)
@@ -107,10 +107,11 @@ internal static class SetUpMessages
 
     public static (int Number, RemoteMemory Block) ReadBlock(ReadOnlySpan<byte> payload) => new Reader(payload, "Block").Block();
 
-    /// <summary>An offered ring; null for the first one.</summary>
+    /// <summary>Reads an offered ring; null for the first one.</summary>
     public static RemoteMemory? ReadOffer(ReadOnlySpan<byte> payload) => payload.IsEmpty ? null : new Reader(payload, "Offer").Memory();
 
-    /// <summary>The reason of a refusal. It is the peer's text, so only its printable characters are used.</summary>
+    /// <summary>Reads the reason for a refusal. It is the peer's text, so only its printable characters are
+    /// used.</summary>
     public static string ReadRefusal(ReadOnlySpan<byte> payload)
     {
         string text = Encoding.UTF8.GetString(payload[..Math.Min(payload.Length, MostReason)]);
@@ -178,14 +179,14 @@ internal static class SetUpMessages
 
         public int Number() => BinaryPrimitives.ReadInt32LittleEndian(Take(sizeof(int)));
 
-        /// <summary>Milliseconds.</summary>
+        /// <summary>Reads a time in milliseconds, which must be limited.</summary>
         private TimeSpan LimitedTime()
         {
             TimeSpan time = Time();
             return time > TimeSpan.Zero ? time : throw Wrong($"has a time of {time.TotalMilliseconds} ms; it must be more than 0");
         }
 
-        /// <summary>Milliseconds; -1 for no limit.</summary>
+        /// <summary>Reads a time in milliseconds; -1 means no limit.</summary>
         private TimeSpan Time()
         {
             int time = Number();

@@ -26,7 +26,7 @@ internal sealed class DirectoryService(IServiceProvider services) : BackgroundSe
         }
         catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
         {
-            // The host has no time left, so the leases end by themselves.
+            // The host has no time left, so the entries stay until their leases expire.
         }
     }
 

@@ -7,11 +7,11 @@ namespace AllocTools.Connections.Directories;
 
 /// <summary>The entries that a peer of the directory keeps, only in memory, because publishers soon publish again.</summary>
 /// <remarks>
-/// Leases are measured by monotonic time, and revisions are only compared with others of the same process, so no wall
+/// Leases are measured by monotonic time, and revisions are only compared with others of the same process. So no wall
 /// clock decides what is kept: a clock may be set, here or at a publisher.
-/// A removed entry leaves its revision until its lease would have ended, so that a late renewal does not restore it;
-/// for an entry that was unknown, for the lease in this peer's options. Such revisions have no reserved space: they are
-/// dropped first if there is no room.
+/// A removed entry leaves its revision until its lease would have ended, so that a late renewal does not restore it.
+/// For an unknown entry, the lease in this peer's options determines that time. Such revisions have no reserved space:
+/// they are dropped first if there is no room.
 /// </remarks>
 internal sealed class DirectoryTable(IOptions<RmaDirectoryOptions> options, TimeProvider? time = null)
 {
@@ -23,7 +23,7 @@ internal sealed class DirectoryTable(IOptions<RmaDirectoryOptions> options, Time
     private int _count;
     private long _bytes;
 
-    /// <summary>How often an entry was looked at to see whether it has expired.</summary>
+    /// <summary>How many times an entry was checked for expiry.</summary>
     public long Looks { get; private set; }
 
     /// <summary>Keeps a record.</summary>
@@ -187,7 +187,7 @@ internal sealed class DirectoryTable(IOptions<RmaDirectoryOptions> options, Time
         if (!_names.TryGetValue(name, out Processes? processes))
             return;
         TimeSpan now = Now();
-        // Each renewal comes by here, so the entries are looked at only once the first of them may have expired.
+        // Each renewal runs this code, so the entries are checked only once the first of them may have expired.
         if (isDropped is null && now < processes.FirstEnd)
             return;
         processes.FirstEnd = TimeSpan.MaxValue;
@@ -227,7 +227,7 @@ internal sealed class DirectoryTable(IOptions<RmaDirectoryOptions> options, Time
     /// <summary>The entries of a name.</summary>
     private sealed class Processes : Dictionary<Guid, Held>
     {
-        /// <summary>When the first of them expires, or earlier.</summary>
+        /// <summary>The time when the first of them expires, or an earlier one.</summary>
         public TimeSpan FirstEnd { get; set; } = TimeSpan.MaxValue;
     }
 

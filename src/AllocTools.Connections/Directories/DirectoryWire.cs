@@ -8,10 +8,10 @@ namespace AllocTools.Connections.Directories;
 
 /// <summary>The HTTP protocol between the peers of a directory.</summary>
 /// <remarks>
-/// Below the directory's path: <c>PUT {name}/{process}?lease=ms</c> with an entry's JSON; <c>DELETE {name}/{process}?revision=n</c>; <c>GET {name}</c> gives
-/// <c>{"entries":[{"left":ms,"entry":{…}}]}</c> with an ETag. A GET with <c>If-None-Match</c> and <c>?wait=ms</c> is
-/// answered by 304 after that time, or immediately when the state differs. A PUT of an older revision is answered by
-/// 409.
+/// Below the directory's path: <c>PUT {name}/{process}?lease=ms</c> with an entry's JSON; <c>DELETE
+/// {name}/{process}?revision=n</c>; <c>GET {name}</c>, which returns <c>{"entries":[{"left":ms,"entry":{…}}]}</c> with
+/// an ETag. A GET with <c>If-None-Match</c> and <c>?wait=ms</c> is answered by 304 after that time, or immediately
+/// when the state differs. A PUT of an older revision is answered by 409.
 /// </remarks>
 internal static class DirectoryWire
 {

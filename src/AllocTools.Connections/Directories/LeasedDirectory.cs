@@ -105,7 +105,7 @@ internal sealed class LeasedDirectory : IRmaDirectory
         }
     }
 
-    /// <summary>Removes all records at the end of the host.</summary>
+    /// <summary>Removes all records when the host stops.</summary>
     public Task RemoveAllAsync(CancellationToken cancellationToken) =>
         Task.WhenAll(_publications.Values.Select(static p => p.Record).OfType<DirectoryRecord>().Select(r => RemoveAsync(r, cancellationToken).AsTask()));
 
@@ -303,7 +303,7 @@ internal sealed class LeasedDirectory : IRmaDirectory
 
         public SemaphoreSlim Gate { get; } = new(1);
 
-        /// <summary>The published record; null: nothing yet. The owner of the gate sets it.</summary>
+        /// <summary>The published record; null if there is none yet. The owner of the gate sets it.</summary>
         public DirectoryRecord? Record { get; set; }
 
         public bool IsRemoved { get; set; }

@@ -54,22 +54,22 @@ public sealed class RmaDirectoryEntry
 
     internal int Port => EndPoint is IPEndPoint ip ? ip.Port : ((DnsEndPoint)EndPoint).Port;
 
-    /// <summary>The name and the number of exposures, but never a key or an address.</summary>
+    /// <summary>Returns the name and the number of exposures, but never a key or an address.</summary>
     public override string ToString() => $"{Name}, {InWords.Count(Exposures.Count, "exposure", "exposures")}";
 
-    /// <summary>The error in a name; null if it is valid.</summary>
+    /// <summary>Returns the error in a name; null if it is valid.</summary>
     internal static string? FindErrorOfName(string name, string what)
     {
         if (name.Length is 0 or > MaxNameLength)
             return $"The name of {what} must have between 1 and {MaxNameLength} characters; this one has {name.Length}.";
-        // Such names would be steps of a path.
+        // Such names would be interpreted as steps of a path.
         if (!name.AsSpan().ContainsAnyExcept('.'))
             return $"The name of {what} must have a character other than a dot; this one is '{name}'.";
         int wrong = name.AsSpan().IndexOfAnyExcept(NameCharacters);
         return wrong < 0 ? null : $"The name of {what} must consist of ASCII letters and digits, '-', '_' and '.'; the character at {wrong} is U+{(int)name[wrong]:X4}.";
     }
 
-    /// <summary>The error, and its parameter; null if there is none.</summary>
+    /// <summary>Returns the error and its parameter; null if there is none.</summary>
     internal static (string Parameter, string Error)? FindError(string name, Guid process, EndPoint endPoint, IReadOnlyDictionary<string, RemoteMemory>? exposures)
     {
         if (FindErrorOfName(name, "an entry") is { } error)

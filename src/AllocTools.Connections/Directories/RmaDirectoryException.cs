@@ -3,9 +3,9 @@ namespace AllocTools.Connections.Directories;
 /// <summary>A directory can't be reached, refuses an entry, or has returned invalid data. The message gives the reason.</summary>
 public sealed class RmaDirectoryException : IOException
 {
-    /// <summary>Makes an error.</summary>
+    /// <summary>Creates an exception.</summary>
     /// <param name="message">The message: what happened, and what to do.</param>
-    /// <param name="innerException">The cause, if another exception is.</param>
+    /// <param name="innerException">The exception that caused this one; null if there is none.</param>
     public RmaDirectoryException(string message, Exception? innerException = null)
         : base(message, innerException)
     {

@@ -15,8 +15,7 @@ public static class RmaDirectoryServiceCollectionExtensions
     /// The options are bound to the subsection <c>Directory</c> of the section with which the unnamed pool was added,
     /// such as <c>AllocTools:Directory</c>; options in code override it. <see cref="RmaDirectoryOptions.Peers"/> is
     /// resolved by Microsoft.Extensions.ServiceDiscovery, such as from the section <c>Services</c>; the applications
-    /// that it
-    /// resolves to call <c>app.MapRmaDirectory()</c>.
+    /// that it resolves to call <c>app.MapRmaDirectory()</c>.
     /// </remarks>
     /// <param name="services">Where to add it, after <c>AddRmaMemoryPool</c>.</param>
     /// <param name="configure">Sets options; null for none.</param>
@@ -54,7 +53,8 @@ public static class RmaDirectoryServiceCollectionExtensions
         services.AddHostedService<DirectoryService>();
     }
 
-    /// <summary>A pool that is added later has a section which this directory does not read.</summary>
+    /// <summary>Checks that the unnamed pool was not added after this directory, which then would not read its
+    /// section.</summary>
     private sealed class OrderRule(IEnumerable<PoolRegistration> pools) : IValidateOptions<RmaDirectoryOptions>
     {
         public ValidateOptionsResult Validate(string? name, RmaDirectoryOptions options) =>

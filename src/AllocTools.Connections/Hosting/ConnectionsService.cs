@@ -5,8 +5,8 @@ namespace AllocTools.Connections.Hosting;
 
 /// <summary>Closes the connections of a host after its services have stopped, and before the pool drains.</summary>
 /// <param name="services">The container.</param>
-/// <param name="state">Whether there are connections at all.</param>
-/// <param name="key">The pool's.</param>
+/// <param name="state">Whether the connections were created.</param>
+/// <param name="key">The pool's key.</param>
 internal sealed class ConnectionsService(IServiceProvider services, ConnectionsService.State state, string key) : IHostedLifecycleService
 {
     public Task StartingAsync(CancellationToken cancellationToken) => Task.CompletedTask;

@@ -53,10 +53,10 @@ internal sealed class ArrivingRing
         credit.Threshold = first.Length / 4;
     }
 
-    /// <summary>The ring's bytes.</summary>
+    /// <summary>The length of the ring in bytes.</summary>
     public int Length => _ring.Length;
 
-    /// <summary>The bytes of the block that it is in.</summary>
+    /// <summary>The length of the block that contains the ring, in bytes.</summary>
     public long BlockLength => _ring.BlockLength;
 
     /// <summary>Whether the peer's stream has ended.</summary>
@@ -65,7 +65,7 @@ internal sealed class ArrivingRing
     /// <summary>Called when nothing is read any more: arriving bytes are freed immediately.</summary>
     public bool IsSkipping { get; set; }
 
-    /// <summary>The damage that was found, after which nothing is taken any more; null if there is none.</summary>
+    /// <summary>The damage that was found, after which nothing more is accepted; null if there is none.</summary>
     public RmaIntegrityException? Damage { get; private set; }
 
     /// <summary>Bytes of the ring that are not free.</summary>

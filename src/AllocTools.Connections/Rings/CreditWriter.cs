@@ -26,7 +26,7 @@ internal sealed class CreditWriter(IRingOwner owner, FrameForm form, Lock gate, 
     /// <summary>Called when credit is no longer useful. The caller must hold the lock.</summary>
     public bool IsOver { get; set; }
 
-    /// <summary>Sets where credit is written. The caller must hold the lock.</summary>
+    /// <summary>Whether the place to which credit is written is known. The caller must hold the lock.</summary>
     public bool IsStarted => _target is not null;
 
     public void Start(CreditTarget target)
@@ -106,7 +106,7 @@ internal sealed class CreditWriter(IRingOwner owner, FrameForm form, Lock gate, 
 
 /// <summary>Credit that was taken for a frame.</summary>
 /// <param name="Before">The credit before it.</param>
-/// <param name="IsTaken">False for none.</param>
+/// <param name="IsTaken">Whether credit was taken at all.</param>
 internal readonly record struct CreditTaken(long Before, bool IsTaken);
 
 /// <summary>The place to which credit is written.</summary>

@@ -4,18 +4,19 @@ using AllocTools.Endpoints.Integrity;
 
 namespace AllocTools.Connections.Rings;
 
-/// <summary>The form of a connection's frames and credit: with check values, or without.</summary>
+/// <summary>The form of a connection's frames and credit, with or without check values.</summary>
 /// <remarks>
 /// <para>
-/// With them 16 bytes follow a header: the check value of what comes behind them (payload and padding), and that of the
-/// header with the first one. The latter includes the number of the frame in its direction and the reader's number of
-/// the connection, so a frame that is lost, repeated, in a wrong place, of another connection, or left over from
-/// before is found like a damaged one. A value over the whole stream would find nothing more.
+/// With check values, 16 bytes follow a header: the check value of the payload and padding behind them, and the check
+/// value of the header together with the first value. The latter includes the number of the frame in its direction and
+/// the reader's number of the connection. So a frame that is lost, repeated, in a wrong place, of another connection,
+/// or left over from before is detected like a damaged one. A check value of the whole stream would not detect
+/// anything more.
 /// </para>
 /// <para>
-/// The credit word stays a single one of 8 bytes, which is read whole while it may be written anew: it has the lower half
-/// of the credit, which is enough because credit differs by less than a ring from what is known, and a check value of
-/// all of it.
+/// The credit word remains a single word of 8 bytes, which is read as a whole while it may be overwritten. It has the
+/// lower half of the credit, and a check value of the whole credit. The lower half is enough because a credit differs
+/// from the known one by less than a ring.
 /// </para>
 /// </remarks>
 internal sealed class FrameForm(RmaIntegrity integrity)
@@ -36,7 +37,7 @@ internal sealed class FrameForm(RmaIntegrity integrity)
     /// <summary>The bytes before each payload.</summary>
     public int HeaderLength => IsChecked ? DataAt : FrameHeader.Length;
 
-    /// <summary>The bytes that a frame takes in a ring.</summary>
+    /// <summary>Returns how many bytes a frame occupies in a ring.</summary>
     public int FrameLength(int payload) => FrameHeader.Align(HeaderLength + payload);
 
     /// <summary>Adds the check values to a complete frame.</summary>
@@ -78,10 +79,10 @@ internal sealed class FrameForm(RmaIntegrity integrity)
         return expected == found ? null : new RmaIntegrityException($"{data.Length} bytes at offset {position} of the stream were damaged", position, data.Length, expected, found);
     }
 
-    /// <summary>The word that gives a credit.</summary>
+    /// <summary>Encodes a credit as a word.</summary>
     public long EncodeCredit(long credit, int connection) => IsChecked ? (long)(((ulong)OfCredit(credit, connection) << 32) | (uint)credit) : credit;
 
-    /// <summary>The credit that a word gives.</summary>
+    /// <summary>Decodes the credit in a word.</summary>
     /// <param name="word">The word.</param>
     /// <param name="known">The credit that is known.</param>
     /// <param name="connection">This side's number of the connection.</param>

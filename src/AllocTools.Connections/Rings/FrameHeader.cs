@@ -18,11 +18,11 @@ internal enum FrameFlags
     Switch = 4,
 }
 
-/// <summary>The 16 bytes with which a frame begins; <see cref="FrameForm"/> says what follows.</summary>
+/// <summary>The 16 bytes with which a frame begins; <see cref="FrameForm"/> defines what follows.</summary>
 /// <remarks>
-/// Little-endian: the payload's length (28 bits) with the flags above it, the bytes of the run (the frames of one write, in its first
-/// frame only), and the credit that goes back with it. Frames start at multiples of 16. A hostile peer may change them
-/// at any time, so they must be read once and then checked.
+/// Little-endian: the payload's length (28 bits) with the flags above it, the bytes of the run (the frames of one
+/// write, in its first frame only), and the credit that is returned with it. Frames start at multiples of 16. A
+/// hostile peer may change them at any time, so they must be read once and then checked.
 /// </remarks>
 /// <param name="PayloadLength">Bytes that follow.</param>
 /// <param name="Flags">The flags.</param>
@@ -30,13 +30,13 @@ internal enum FrameFlags
 /// <param name="Credit">The bytes of the other direction's ring that were freed since the start.</param>
 internal readonly record struct FrameHeader(int PayloadLength, FrameFlags Flags, int RunLength, long Credit)
 {
-    /// <summary>Bytes.</summary>
+    /// <summary>The length of a header in bytes.</summary>
     public const int Length = 16;
 
     /// <summary>The longest payload that a header can represent.</summary>
     public const int MostPayload = (1 << 28) - 1;
 
-    /// <summary>The next multiple of 16.</summary>
+    /// <summary>Rounds a length up to a multiple of 16.</summary>
     public static int Align(int length) => (length + 15) & ~15;
 
     public static FrameHeader Read(ReadOnlySpan<byte> source)

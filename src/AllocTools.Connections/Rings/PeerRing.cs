@@ -47,7 +47,7 @@ internal sealed class PeerRing(Leftovers leftovers)
     }
 
     /// <summary>Called with the credit of the peer, in bytes since the start.</summary>
-    /// <param name="credit">How many.</param>
+    /// <param name="credit">The credit.</param>
     /// <param name="isMore">Whether there is more room than before; older credit may arrive later.</param>
     /// <returns>False: the credit exceeds the bytes sent.</returns>
     public bool TryCredit(long credit, out bool isMore)
@@ -130,7 +130,7 @@ internal readonly record struct RingPlace(RingTarget Target, int Offset, int Roo
 /// <summary>The peer's ring.</summary>
 /// <param name="Region">The block that contains it.</param>
 /// <param name="Offset">Its offset in the block.</param>
-/// <param name="Length">Bytes.</param>
+/// <param name="Length">Its length in bytes.</param>
 /// <param name="Number">The peer's number of the connection.</param>
 internal sealed record RingTarget(RemoteRegion Region, int Offset, int Length, int Number)
 {

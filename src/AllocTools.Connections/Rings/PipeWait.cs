@@ -20,7 +20,8 @@ internal sealed class PipeWait<TResult>(IRingOwner owner, Lock gate, Func<TResul
     /// <summary>Whether a call waits. The caller must hold the lock.</summary>
     public bool IsActive { get; private set; }
 
-    /// <summary>The next call, or the one that waits, ends by CancelPendingRead or CancelPendingFlush. The caller must hold the lock.</summary>
+    /// <summary>Whether the waiting call, or else the next one, ends because of CancelPendingRead or
+    /// CancelPendingFlush. The caller must hold the lock.</summary>
     public bool IsCancelPending { get; set; }
 
     public void ThrowIfActive_NeedsLock()
@@ -59,7 +60,7 @@ internal sealed class PipeWait<TResult>(IRingOwner owner, Lock gate, Func<TResul
     /// <summary>Continues the application's code.</summary>
     public void Schedule() => owner.Schedule(this);
 
-    /// <summary>As PipeReader and PipeWriter say.</summary>
+    /// <summary>Cancels the waiting call, or else the next one, as PipeReader and PipeWriter document it.</summary>
     public void CancelPending()
     {
         bool ends;

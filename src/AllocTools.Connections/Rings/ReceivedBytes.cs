@@ -59,7 +59,7 @@ internal sealed class ReceivedBytes
     /// <summary>Called when bytes have arrived that will not be consumed.</summary>
     public void Skip(int payload) => Consumed = _position += payload;
 
-    /// <summary>The stream's position of a place in the returned bytes.</summary>
+    /// <summary>Returns the position in the stream of a place in the returned bytes.</summary>
     public static long PositionOf(SequencePosition position, long otherwise) =>
         position.GetObject() is RingSegment segment ? segment.RunningIndex + position.GetInteger() : otherwise;
 
@@ -86,7 +86,7 @@ internal sealed class ReceivedBytes
         return free;
     }
 
-    /// <summary>The bytes that are still in the ring.</summary>
+    /// <summary>Selects the bytes that are still in the ring.</summary>
     public CopyOut BeginCopy() => new(_lastCopy is { } copy ? copy.NextSegment : _first, _last);
 
     /// <summary>
@@ -155,9 +155,9 @@ internal sealed class ReceivedBytes
     }
 
     /// <summary>Segments that are copied out of the ring.</summary>
-    /// <param name="First">From this one; null for none.</param>
-    /// <param name="Last">To this one.</param>
-    /// <param name="Added">The first new segment; null where all found room in the one before.</param>
-    /// <param name="Target">The last one that has copies.</param>
+    /// <param name="First">The first of them; null if there are none.</param>
+    /// <param name="Last">The last of them.</param>
+    /// <param name="Added">The first new segment; null if the copies fit into the last segment with copies.</param>
+    /// <param name="Target">The last segment with copies.</param>
     internal readonly record struct CopyOut(RingSegment? First, RingSegment? Last, RingSegment? Added = null, RingSegment? Target = null);
 }

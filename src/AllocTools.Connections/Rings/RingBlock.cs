@@ -4,8 +4,9 @@ namespace AllocTools.Connections.Rings;
 
 /// <summary>The memory of one direction at its reader, to which the peer may write.</summary>
 /// <remarks>
-/// The first block of a connection has words before its ring: at 0 the one in which the peer gives credit for the other direction, at 64 the source of this
-/// side's own credit writes, at 32 and 96 the sources of the headers by which its writer changes to another ring and ends the stream. Later blocks are a ring and nothing else.
+/// The first block of a connection has words before its ring: at 0 the word in which the peer gives credit for the
+/// other direction, and at 64 the source of this side's own credit writes. At 32 and 96 are the sources of the headers
+/// with which its writer changes to another ring and ends the stream. Later blocks contain only a ring.
 /// </remarks>
 internal sealed unsafe class RingBlock : IDisposable
 {
@@ -39,7 +40,7 @@ internal sealed unsafe class RingBlock : IDisposable
 
     /// <summary>Creates the first block of a connection.</summary>
     /// <param name="pool">The pool.</param>
-    /// <param name="length">Bytes of the whole.</param>
+    /// <param name="length">The length of the whole block in bytes.</param>
     /// <exception cref="RmaException">The pool has no room.</exception>
     public RingBlock(IRmaMemoryPool pool, int length)
         : this(pool.Rent(length), isFirst: true)
@@ -74,7 +75,7 @@ internal sealed unsafe class RingBlock : IDisposable
     /// <summary>Whether it has the connection's words, and stays as long as the connection.</summary>
     public bool IsFirst { get; }
 
-    /// <summary>Bytes of the whole.</summary>
+    /// <summary>The length of the whole block in bytes.</summary>
     public long BlockLength { get; }
 
     /// <summary>The description for the peer.</summary>
@@ -112,10 +113,10 @@ internal sealed unsafe class RingBlock : IDisposable
         return null;
     }
 
-    /// <summary>The bytes of a ring in a block of that length.</summary>
+    /// <summary>Returns the length of a ring in a block of that length.</summary>
     public static int RingLengthOf(long blockLength, bool isFirst) => (int)((blockLength - (isFirst ? WordsLength : 0)) & ~15L);
 
-    /// <summary>Bytes of the ring, which the peer may change at any time.</summary>
+    /// <summary>Returns bytes of the ring, which the peer may change at any time.</summary>
     public ReadOnlySpan<byte> Bytes(int offset, int length) => new(_address + _offset + offset, length);
 
     /// <summary>Fills the source of a credit write.</summary>
@@ -134,7 +135,8 @@ internal sealed unsafe class RingBlock : IDisposable
         return _buffer.Slice(offset, form.HeaderLength);
     }
 
-    /// <summary>The peer may still write if the transport allows it: the memory stays unused until <see cref="Dispose"/>.</summary>
+    /// <summary>Quarantines the memory: the peer may still write to it if the transport allows that, so it stays
+    /// unused until <see cref="Dispose"/>.</summary>
     public void Quarantine()
     {
         lock (_gate)

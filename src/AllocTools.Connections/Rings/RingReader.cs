@@ -105,7 +105,7 @@ internal sealed class RingReader : PipeReader
         }
     }
 
-    /// <summary>The bytes of the ring.</summary>
+    /// <summary>The length of the ring in bytes.</summary>
     public int RingLength
     {
         get
@@ -115,7 +115,7 @@ internal sealed class RingReader : PipeReader
         }
     }
 
-    /// <summary>The bytes of the block that the ring is in.</summary>
+    /// <summary>The length of the block that contains the ring, in bytes.</summary>
     public long BlockLength
     {
         get

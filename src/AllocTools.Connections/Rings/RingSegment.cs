@@ -7,18 +7,19 @@ internal sealed class RingSegment : ReadOnlySequenceSegment<byte>
 {
     private byte[]? _copy;
 
-    /// <summary>The bytes of the ring that it frees: its frame, and skipped bytes or frames without a payload next to it.</summary>
+    /// <summary>The bytes of the ring that become free with it: its frame, and skipped bytes or frames without a
+    /// payload next to it.</summary>
     public int RingBytes { get; set; }
 
-    /// <summary>The stream's position of the byte after its last one.</summary>
+    /// <summary>The position in the stream after its last byte.</summary>
     public long End => RunningIndex + Memory.Length;
 
     public RingSegment? NextSegment => (RingSegment?)Next;
 
-    /// <summary>How many more bytes a copy can take.</summary>
+    /// <summary>How many more bytes can be copied into it.</summary>
     public int Room => (_copy?.Length ?? 0) - Memory.Length;
 
-    /// <summary>Whether it is a payload in the ring.</summary>
+    /// <summary>Fills it with a payload in the ring.</summary>
     public void Fill(ReadOnlyMemory<byte> memory, long position, int ringBytes)
     {
         Memory = memory;
@@ -26,7 +27,7 @@ internal sealed class RingSegment : ReadOnlySequenceSegment<byte>
         RingBytes = ringBytes;
     }
 
-    /// <summary>Prepares it for copies from that position of the stream on.</summary>
+    /// <summary>Prepares it for copies, from that position in the stream on.</summary>
     public void Fill(byte[] copy, long position)
     {
         _copy = copy;

@@ -57,7 +57,7 @@ internal sealed class RingSender : IOperationOwner
     /// <param name="form">The form of frames.</param>
     /// <param name="gate">The writer's lock.</param>
     /// <param name="credit">Gives the credit of the other direction, which goes with the frames.</param>
-    /// <param name="words">This side's first block: the source of headers by themselves.</param>
+    /// <param name="words">This side's first block: the source of headers without a payload.</param>
     /// <param name="staging">The memory of the frames.</param>
     /// <param name="leftovers">Receives unused objects.</param>
     /// <param name="flush">The flush that waits while many bytes are outstanding.</param>

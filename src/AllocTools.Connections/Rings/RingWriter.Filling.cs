@@ -26,7 +26,7 @@ internal sealed partial class RingWriter
         }
         finally
         {
-            // If this fails, nothing of it is written.
+            // If the copy has failed, nothing of this call is written.
             _isWriting = hasRest;
             EndBusy();
         }
@@ -129,7 +129,8 @@ internal sealed partial class RingWriter
         return length;
     }
 
-    /// <summary>Room for that many bytes in the frame that is open, or in another one. The writer must be busy: what a frame may have does not change then.</summary>
+    /// <summary>Returns room for that many bytes in the open frame, or in a new one. The writer must be busy, so that
+    /// the longest frame does not change meanwhile.</summary>
     private Memory<byte> Reserve(int size)
     {
         lock (_gate)
@@ -182,7 +183,8 @@ internal sealed partial class RingWriter
         TakeBackRoom_NeedsLock();
     }
 
-    /// <summary>The frame that the room is in, which has nothing yet, can't have all of it. The room stays the caller's, and what is written into it is copied.</summary>
+    /// <summary>Called when the open frame, which is still empty, can't have all of the room that the caller received.
+    /// The caller keeps the room, and the bytes written to it are copied.</summary>
     private void Loosen_NeedsLock()
     {
         _held = _staging.Hold();

@@ -34,9 +34,9 @@ internal sealed partial class RingWriter : PipeWriter
     /// <param name="owner">The connection.</param>
     /// <param name="form">The form of frames.</param>
     /// <param name="credit">Gives the credit of the other direction, which goes with the frames.</param>
-    /// <param name="words">This side's first block: the source of headers by themselves.</param>
-    /// <param name="pool">Where staging memory comes from.</param>
-    /// <param name="share">The part of it that the connections may keep.</param>
+    /// <param name="words">This side's first block: the source of headers without a payload.</param>
+    /// <param name="pool">The pool from which staging memory is rented.</param>
+    /// <param name="share">Limits the idle staging memory that the connections may keep.</param>
     /// <param name="pauseAt">How many bytes may be waiting or in flight before a flush waits.</param>
     public RingWriter(IRingOwner owner, FrameForm form, CreditWriter credit, RingBlock words, IRmaMemoryPool pool, StagingShare share, long pauseAt)
     {
@@ -103,7 +103,7 @@ internal sealed partial class RingWriter : PipeWriter
 
     /// <summary>Called when the reader offers another ring.</summary>
     /// <param name="target">The ring; null for the first one.</param>
-    /// <returns>False: it has offered one already, or the one that is in use.</returns>
+    /// <returns>False: the reader has already offered one, or has offered the ring that is in use.</returns>
     public bool OnOffer(RingTarget? target)
     {
         lock (_gate)
@@ -174,7 +174,8 @@ internal sealed partial class RingWriter : PipeWriter
             _room = _room[bytes..];
             if (bytes == 0 || _sender.IsDiscarding)
                 return;
-            // The peer's ring may have become smaller before anything was written: then a frame may be shorter than the returned memory.
+            // The peer's ring may have become smaller before anything was written. Then a frame may be shorter than
+            // the returned memory.
             if (!_isLoose && !_staging.TryGetRoom(bytes + _room.Length, MostFrame_NeedsLock, out _))
                 Loosen_NeedsLock();
             if (!_isLoose)
@@ -192,7 +193,7 @@ internal sealed partial class RingWriter : PipeWriter
         }
         catch (Exception e)
         {
-            // A part of it may be in flight.
+            // A part of the bytes may be in flight.
             _owner.OnWriteFailed(e);
             throw;
         }
@@ -242,7 +243,8 @@ internal sealed partial class RingWriter : PipeWriter
         _owner.CheckEnd();
     }
 
-    /// <summary>Nothing more is written: the peer reads no more, or the connection is over.</summary>
+    /// <summary>Called when nothing more is written, because the peer reads no more or the connection has
+    /// ended.</summary>
     public void Discard()
     {
         bool wakes;

@@ -11,13 +11,13 @@ namespace AllocTools.Connections.Rings;
 /// </remarks>
 internal sealed class Staging(IRmaMemoryPool pool, FrameForm form, StagingShare share, Leftovers leftovers)
 {
-    /// <summary>Bytes of the first piece.</summary>
+    /// <summary>The length of the first piece in bytes.</summary>
     public const int Least = 1 << 10;
 
     /// <summary>The longest frame, including its header: 64 KiB of payload in one write.</summary>
     public const int MostFrame = (64 << 10) + FrameHeader.Length;
 
-    /// <summary>Bytes of a piece for many small frames.</summary>
+    /// <summary>The length of a piece for many small frames, in bytes.</summary>
     private const int Usual = 64 << 10;
 
     /// <summary>
@@ -26,7 +26,7 @@ internal sealed class Staging(IRmaMemoryPool pool, FrameForm form, StagingShare 
     /// </summary>
     private const int Most = 1 << 20;
 
-    /// <summary>How many bytes a piece must have left for another frame.</summary>
+    /// <summary>How many bytes of payload a piece must have left for another frame.</summary>
     private const int FewestPayload = 64;
 
     private StagingChunk? _chunk;
@@ -38,10 +38,10 @@ internal sealed class Staging(IRmaMemoryPool pool, FrameForm form, StagingShare 
     /// <summary>Whether a frame is open.</summary>
     public bool HasFrame => _start >= 0;
 
-    /// <summary>Whether it is being filled now, outside the lock.</summary>
+    /// <summary>Whether the writer is filling it now, outside the lock.</summary>
     public bool IsBusy { get; set; }
 
-    /// <summary>The bytes in it.</summary>
+    /// <summary>The bytes of payload in the open frame.</summary>
     public int Payload => HasFrame ? _cursor - _start - form.HeaderLength : 0;
 
     /// <summary>Rents memory for another piece. The caller must not hold the lock.</summary>
@@ -75,8 +75,8 @@ internal sealed class Staging(IRmaMemoryPool pool, FrameForm form, StagingShare 
         _chunk = chunk;
     }
 
-    /// <summary>The room of the open frame.</summary>
-    /// <returns>False: none is open, or it has less than <paramref name="size"/>.</returns>
+    /// <summary>Gets the room of the open frame.</summary>
+    /// <returns>False: no frame is open, or it has less room than <paramref name="size"/>.</returns>
     public bool TryGetRoom(int size, int mostFrame, out Memory<byte> room)
     {
         room = default;
@@ -142,13 +142,13 @@ internal sealed class Staging(IRmaMemoryPool pool, FrameForm form, StagingShare 
         }
         chunk.Uses++;
         chunk.Used = Math.Min(chunk.Length, start + form.FrameLength(payload));
-        // The padding is sent, too; what the pool's last renter has left there must not be.
+        // The padding is sent, too, and must not contain data of the pool's previous renter.
         if (_cursor < chunk.Used)
             chunk.Memory.Span[_cursor..chunk.Used].Clear();
         return true;
     }
 
-    /// <summary>Frames were written or dropped.</summary>
+    /// <summary>Called when frames were written or dropped.</summary>
     public void Release(StagingChunk chunk, int frames)
     {
         chunk.Uses -= frames;
@@ -160,7 +160,7 @@ internal sealed class Staging(IRmaMemoryPool pool, FrameForm form, StagingShare 
             Keep();
     }
 
-    /// <summary>Gives back what has nothing to do.</summary>
+    /// <summary>Releases idle memory.</summary>
     public void Trim()
     {
         if (HasFrame || _chunk is { Uses: > 0 })
@@ -169,21 +169,21 @@ internal sealed class Staging(IRmaMemoryPool pool, FrameForm form, StagingShare 
         Retire();
     }
 
-    /// <summary>What is in the open frame is given up.</summary>
+    /// <summary>Drops the contents of the open frame.</summary>
     public void Drop()
     {
         _start = -1;
         Trim();
     }
 
-    /// <summary>Nothing is filled any more.</summary>
+    /// <summary>Called when nothing more is filled.</summary>
     public void End()
     {
         _start = -1;
         Retire();
     }
 
-    /// <summary>What is filled has nothing to do for now.</summary>
+    /// <summary>Keeps the current piece if it is idle and within the limit; otherwise releases it.</summary>
     private void Keep()
     {
         if (HasFrame || _chunk is not { Uses: 0 } chunk || _kept > 0)
@@ -197,7 +197,7 @@ internal sealed class Staging(IRmaMemoryPool pool, FrameForm form, StagingShare 
             Retire();
     }
 
-    /// <summary>The piece is filled no more; it is given back once its frames were written.</summary>
+    /// <summary>Stops filling the current piece, which is released once its frames were written.</summary>
     private void Retire()
     {
         if (_kept > 0)
@@ -209,7 +209,8 @@ internal sealed class Staging(IRmaMemoryPool pool, FrameForm form, StagingShare 
     }
 }
 
-/// <summary>How much staging memory that has nothing to do the connections of a process may keep, beyond the first piece of each.</summary>
+/// <summary>Limits the idle staging memory that the connections of a process may keep, beyond the first piece of
+/// each.</summary>
 internal sealed class StagingShare
 {
     private const long Most = 4 << 20;

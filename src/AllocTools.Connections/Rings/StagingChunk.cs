@@ -10,10 +10,11 @@ internal sealed class StagingChunk(RmaBuffer buffer) : IDisposable
 
     public int Length => Memory.Length;
 
-    /// <summary>Frames of it that are queued or being written.</summary>
+    /// <summary>The number of its frames that are queued or being written, plus one while the caller of GetMemory
+    /// holds its room.</summary>
     public int Uses { get; set; }
 
-    /// <summary>Bytes from its start that have frames.</summary>
+    /// <summary>The number of bytes from its start that frames occupy.</summary>
     public int Used { get; set; }
 
     public RmaSlice Slice(int offset, int length) => _buffer.Slice(offset, length);

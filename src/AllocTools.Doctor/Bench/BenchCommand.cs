@@ -12,7 +12,7 @@ using Spectre.Console;
 
 namespace AllocTools.Doctor.Bench;
 
-/// <summary>The command <c>alloctools bench</c>: measures a pool, an endpoint and a connection.</summary>
+/// <summary>The command <c>alloctools bench</c>, which measures a pool, an endpoint and a connection.</summary>
 internal static class BenchCommand
 {
     public const int DefaultPort = 9228;
@@ -81,7 +81,7 @@ internal static class BenchCommand
             }
             catch (Exception e) when (e is BenchException or RmaException or ConnectionAbortedException or ConnectionResetException or IOException or UnauthorizedAccessException or ObjectDisposedException or SocketException or TimeoutException or OptionsValidationException)
             {
-                // What a second process has met the first one says, once for both.
+                // A child does not report a failure that the other side knows of: the parent reports it, once for both.
                 if (e is not BenchException { IsTold: true } || !BenchRun.IsChild)
                     await Console.Error.WriteLineAsync(AllocToolsCommand.OneLine(e.Message)).ConfigureAwait(false);
                 return 1;
@@ -93,7 +93,7 @@ internal static class BenchCommand
     private static async Task ServeAsync(BenchRun run, BenchSettings settings, IPEndPoint at, CancellationToken cancellationToken)
     {
         using var ending = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        // Its parent is gone, however that has ended.
+        // The end of standard input means that the parent is gone, however it ended.
         if (BenchRun.IsChild)
             _ = Task.Run(() => { while (Console.In.Read() >= 0) { } ending.Cancel(); }, CancellationToken.None);
         OtherSide other = await BenchRun.AcceptAsync(at, end => Console.WriteLine(BenchRun.IsChild ? end.ToString() : $"Listening at {end}{(IPAddress.IsLoopback(end.Address) ? ", which only this machine reaches (--listen ADDRESS:PORT for another host)" : "")}. The other side: alloctools bench {settings.Arguments} --connect {(end.Address.Equals(IPAddress.Any) ? $"HOST:{end.Port}" : end)}"), ending.Token).ConfigureAwait(false);
@@ -146,7 +146,7 @@ internal static class BenchCommand
         {
             if (!isText)
                 return;
-            // What can't be measured has no table.
+            // The head is printed with the first row, because a measurement that fails has no table.
             if (!hasHead)
             {
                 Console.WriteLine($"{settings.Title}, {where}; k and m are KiB and MiB, MB are 10^6 bytes, times are of a transfer in µs.");

@@ -6,20 +6,20 @@ using Spectre.Console;
 namespace AllocTools.Doctor.Bench;
 
 /// <summary>The rows of a measurement, as text, JSON and CSV.</summary>
-/// <param name="settings">What both sides had agreed on.</param>
-/// <param name="where">Between what it was: <c>two processes of this machine</c>, or the other side's address.</param>
+/// <param name="settings">The settings that both sides had agreed on.</param>
+/// <param name="where">The two sides: <c>two processes of this machine</c>, or the other side's address.</param>
 /// <param name="rows">The rows.</param>
 internal sealed class BenchReport(BenchSettings settings, string where, IReadOnlyList<Row> rows)
 {
     private static readonly int[] Widths = [10, 11, 6, 6, 9, 10, 7, 10, 10, 10, 9, 9, 9, 9, 9];
 
-    /// <summary>The form of the JSON; a higher number where a reader of this one could not read it.</summary>
+    /// <summary>The version of the JSON's format. It increases when a reader of this version could not read the JSON.</summary>
     public int Format { get; } = 1;
 
     /// <summary>The settings.</summary>
     public BenchSettings Settings => settings;
 
-    /// <summary>Between what it was measured.</summary>
+    /// <summary>The two sides of the measurement.</summary>
     public string Where => where;
 
     /// <summary>The rows.</summary>
@@ -28,15 +28,15 @@ internal sealed class BenchReport(BenchSettings settings, string where, IReadOnl
     /// <summary>The line above the rows.</summary>
     public static string Head => Line(Row.Columns);
 
-    /// <summary>A row as a line.</summary>
+    /// <summary>Returns a row as a line.</summary>
     public static string LineOf(Row row) => Line(row.ToTexts());
 
     public string ToJson() => JsonSerializer.Serialize(this, BenchJson.Indented.BenchReport);
 
-    /// <summary>A line of names, and one for each row.</summary>
+    /// <summary>Returns a line of column names, and one line for each row.</summary>
     public string ToCsv() => string.Concat(new[] { Row.Columns.ToArray() }.Concat(rows.Select(static r => r.ToFields())).Select(static f => string.Join(',', f) + "\n"));
 
-    /// <summary>The bandwidth of each test as bars, by the size of a transfer.</summary>
+    /// <summary>Draws the bandwidth of each test as bars, by the size of a transfer.</summary>
     public void Draw(IAnsiConsole console)
     {
         foreach (IGrouping<string, Row> test in rows.Where(static r => !Measurements.IsLocal(r.Test)).GroupBy(static r => r.Test))
@@ -56,7 +56,7 @@ internal sealed class BenchReport(BenchSettings settings, string where, IReadOnl
 [JsonSerializable(typeof(BenchReport))]
 internal sealed partial class BenchJson : JsonSerializerContext
 {
-    /// <summary>For people and programs.</summary>
+    /// <summary>The format for people and programs.</summary>
     public static BenchJson Indented { get; } = new(new JsonSerializerOptions
     {
         PropertyNamingPolicy = JsonNamingPolicy.CamelCase,

@@ -8,27 +8,27 @@ using AllocTools.Ucx;
 
 namespace AllocTools.Doctor.Bench;
 
-/// <summary>A measurement from either side: the words are exchanged, then the rows are measured one after the other.</summary>
-/// <param name="settings">What both sides must agree on.</param>
-/// <param name="length">How long each row is measured.</param>
+/// <summary>Measures from either side: words are exchanged, then the rows are measured one after the other.</summary>
+/// <param name="settings">The settings that both sides must agree on.</param>
+/// <param name="length">The length of the measurement of each row.</param>
 internal sealed class BenchRun(BenchSettings settings, BenchLength length)
 {
-    /// <summary>Set for a process that another one has started for the other side: it ends with its standard input.</summary>
+    /// <summary>The variable that is set for a process that was started as the other side: it ends with its standard input.</summary>
     public const string ChildVariable = "ALLOCTOOLS_BENCH_CHILD";
 
-    /// <summary>This process was started for the other side.</summary>
+    /// <summary>Whether this process was started as the other side.</summary>
     public static bool IsChild => Environment.GetEnvironmentVariable(ChildVariable) is { Length: > 0 };
 
     private static readonly TimeSpan LongestRow = BenchLength.LongestRow + TimeSpan.FromMinutes(5);
 
     private static readonly string Version = typeof(BenchRun).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion ?? "";
 
-    /// <summary>Only what needs no other side is measured.</summary>
+    /// <summary>Whether only tests that need no other side are measured.</summary>
     public bool IsLocal => settings.Layers is [Measurements.PoolLayer];
 
-    /// <summary>Measures, with the other side at the end of a connection; null where it has no part in it.</summary>
-    /// <param name="other">The other side.</param>
-    /// <param name="measured">Gets each row.</param>
+    /// <summary>Measures with the other side, which is at the end of a connection.</summary>
+    /// <param name="other">The other side; null if it does not take part.</param>
+    /// <param name="measured">Called with each row.</param>
     public async Task<List<Row>> MeasureAsync(OtherSide? other, Action<Row> measured)
     {
         List<Row> rows = [];
@@ -59,9 +59,9 @@ internal sealed class BenchRun(BenchSettings settings, BenchLength length)
         }
     }
 
-    /// <summary>Is the other side, for one measurement.</summary>
+    /// <summary>Acts as the other side for one measurement.</summary>
     /// <param name="other">The side that measures.</param>
-    /// <param name="begins">Is called with the first row: both sides have agreed, and are connected.</param>
+    /// <param name="begins">Called with the first row: both sides have agreed, and are connected.</param>
     public Task ServeAsync(OtherSide other, Action begins) => WithSideAsync(other, isTarget: true, async (side, tests) =>
     {
         bool hasBegun = false;
@@ -103,7 +103,7 @@ internal sealed class BenchRun(BenchSettings settings, BenchLength length)
         return new OtherSide(accepted, accepted.RemoteEndPoint!.ToString()!);
     }
 
-    /// <summary>Goes to the other side.</summary>
+    /// <summary>Connects to the other side.</summary>
     public static async Task<OtherSide> ConnectAsync(string host, int port)
     {
         Socket socket = new(SocketType.Stream, ProtocolType.Tcp);
@@ -133,16 +133,16 @@ internal sealed class BenchRun(BenchSettings settings, BenchLength length)
                     await other.SayAsync(side.Prepare(isTarget)).ConfigureAwait(false);
                     await side.ConnectAsync(await other.HearAsync().ConfigureAwait(false), other.RemoteAddress, other.Gone).ConfigureAwait(false);
                 }
-                // Nothing of a fabric says so soon that the other side is gone.
+                // No fabric reports as quickly that the other side is gone.
                 using CancellationTokenRegistration gone = other?.Gone.Register(side.Stop) ?? default;
                 await run(side, new Measurements(side, settings, length)).ConfigureAwait(false);
-                // From here on its end is no failure.
+                // From here on the end of the other side is no failure.
                 gone.Unregister();
             }
         }
         catch (Exception e) when (other is not null && e is not BenchException { IsTold: true })
         {
-            // The transport may say that the peer is gone before this connection does.
+            // The transport may report that the peer is gone before this connection does.
             if (e is not BenchException && await other.IsGoneAsync().ConfigureAwait(false))
                 throw await other.FindFailureAsync().ConfigureAwait(false) ?? other.GoneError;
             throw new BenchException(e.Message, e) { IsTold = await other.GiveUpAsync(e.Message).ConfigureAwait(false) };
@@ -173,7 +173,7 @@ internal sealed class BenchRun(BenchSettings settings, BenchLength length)
     }
 }
 
-/// <summary>The process of the other side, on this machine: this program with the same arguments, and --listen.</summary>
+/// <summary>The process of the other side on this machine, which is this program with the same arguments and --listen.</summary>
 internal sealed class ChildSide : IAsyncDisposable
 {
     private static readonly TimeSpan LongestStart = TimeSpan.FromSeconds(60), LongestEnd = TimeSpan.FromSeconds(10);
@@ -187,17 +187,17 @@ internal sealed class ChildSide : IAsyncDisposable
         _process = Process.Start(start)!;
     }
 
-    /// <summary>Its identifier.</summary>
+    /// <summary>The identifier of the process.</summary>
     public int Id => _process.Id;
 
-    /// <summary>Where it listens.</summary>
+    /// <summary>Returns the address at which the process listens.</summary>
     public async Task<IPEndPoint> GetEndPointAsync()
     {
         string? line = await _process.StandardOutput.ReadLineAsync().WaitAsync(LongestStart).ConfigureAwait(false);
         return IPEndPoint.TryParse(line ?? "", out IPEndPoint? at) ? at : throw new BenchException("The second process has ended before it listened; its own words stand above.");
     }
 
-    /// <summary>It ends by itself; where it does not it is killed.</summary>
+    /// <summary>Ends the process by closing its standard input, and kills it if it does not end in time.</summary>
     public async ValueTask DisposeAsync()
     {
         _process.StandardInput.Close();

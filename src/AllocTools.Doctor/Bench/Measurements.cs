@@ -5,10 +5,11 @@ using AllocTools.Endpoints;
 
 namespace AllocTools.Doctor.Bench;
 
-/// <summary>What is measured, from both sides.</summary>
+/// <summary>The measurements, from both sides.</summary>
 /// <remarks>
-/// Operations are awaited as applications do it, and the endpoint's own thread makes progress. In a window the times of iterations overlap: each is from
-/// the start of a transfer to where its end was awaited, in the order of their starts.
+/// Operations are awaited as applications do it, and the endpoint's own thread makes progress. In a window the times
+/// of iterations overlap: each extends from the start of a transfer until its end was awaited, in the order of their
+/// starts.
 /// </remarks>
 internal sealed class Measurements(Side side, BenchSettings settings, BenchLength length)
 {
@@ -17,14 +18,14 @@ internal sealed class Measurements(Side side, BenchSettings settings, BenchLengt
 
     public const string Rent = "rent/return", Write = "write", Read = "read", PingPong = "pingpong", Stream = "stream", RoundTrip = "roundtrip";
 
-    /// <summary>How many rents and returns are one measured iteration: one alone takes about as long as reading the clock.</summary>
+    /// <summary>The number of rents and returns in one measured iteration, because a single one takes about as long as reading the clock.</summary>
     private const int RentsAtOnce = 100;
 
     private const ulong Ball = 1, Over = 2;
 
     private IAsyncEnumerator<RmaNotification>? _notifications;
 
-    /// <summary>The tests of the layers, in the order of the report.</summary>
+    /// <summary>Returns the tests of the layers, in the order of the report.</summary>
     public static IEnumerable<string> Of(IReadOnlyCollection<string> layers) =>
     [
         .. layers.Contains(PoolLayer) ? (string[])[Rent] : [],
@@ -32,10 +33,10 @@ internal sealed class Measurements(Side side, BenchSettings settings, BenchLengt
         .. layers.Contains(Connection) ? (string[])[Stream, RoundTrip] : [],
     ];
 
-    /// <summary>The layer that a test is of.</summary>
+    /// <summary>Returns the layer that a test belongs to.</summary>
     public static string LayerOf(string test) => test switch { Rent => PoolLayer, Write or Read or PingPong => Endpoint, _ => Connection };
 
-    /// <summary>The other side has no part in it.</summary>
+    /// <summary>Whether a test does not involve the other side.</summary>
     public static bool IsLocal(string test) => test == Rent;
 
     /// <summary>Measures a row.</summary>
@@ -67,10 +68,10 @@ internal sealed class Measurements(Side side, BenchSettings settings, BenchLengt
         };
     }
 
-    /// <summary>The other side's part, until it is over.</summary>
+    /// <summary>Performs the other side's part until the row is over.</summary>
     /// <param name="test">The test.</param>
     /// <param name="size">The length of a transfer.</param>
-    /// <param name="over">Is completed when the measuring side has all it needs.</param>
+    /// <param name="over">Completes when the measuring side has everything that it needs.</param>
     public Task ServeAsync(string test, int size, Task over) => test switch
     {
         PingPong => AnswerNotificationsAsync(size),
@@ -130,7 +131,7 @@ internal sealed class Measurements(Side side, BenchSettings settings, BenchLengt
             await side.Endpoint.WriteAsync(side.Local(0, size), side.Remote(0, size), Ball).ConfigureAwait(false);
     }
 
-    /// <summary>Each message is confirmed by a byte.</summary>
+    /// <summary>Writes messages, each of which is confirmed by a byte.</summary>
     private async Task StreamAsync(byte[] message, int window, Meter meter)
     {
         long[] starts = new long[window];
@@ -173,7 +174,10 @@ internal sealed class Measurements(Side side, BenchSettings settings, BenchLengt
             await side.Connection.Output.WriteAsync(message.AsMemory(0, answerBytes)).ConfigureAwait(false);
     }
 
-    /// <summary>Reads a message whole, as a consumer does that touches each byte. False: it is over, or the other side has ended the connection.</summary>
+    /// <summary>
+    /// Reads a whole message, like a consumer that touches each byte. Returns false if the row is over, or the other
+    /// side has ended the connection.
+    /// </summary>
     private async ValueTask<bool> ReceiveAsync(byte[] message)
     {
         for (int length = 0; length < message.Length;)
@@ -189,7 +193,7 @@ internal sealed class Measurements(Side side, BenchSettings settings, BenchLengt
         return true;
     }
 
-    /// <summary>Says when a row has enough, and keeps the times.</summary>
+    /// <summary>Decides when a row has enough iterations, and keeps their times.</summary>
     private sealed class Meter(BenchLength length)
     {
         private long _start = Stopwatch.GetTimestamp();
@@ -199,10 +203,10 @@ internal sealed class Measurements(Side side, BenchSettings settings, BenchLengt
 
         public double Seconds { get; private set; }
 
-        /// <summary>One more iteration begins, where one follows the other.</summary>
+        /// <summary>Whether another iteration begins, if each follows the previous one.</summary>
         public bool Goes => Begins(Times.Count);
 
-        /// <summary>One more begins, where so many have begun.</summary>
+        /// <summary>Whether another iteration begins after a number of them have begun.</summary>
         public bool Begins(int begun) => length.Iterations is { } iterations
             ? begun < iterations
             : begun < BenchLength.Most && (begun == 0 || Math.Max(_last, _start) - _start < length.Duration.TotalSeconds * Stopwatch.Frequency);

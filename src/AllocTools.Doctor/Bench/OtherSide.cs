@@ -7,7 +7,10 @@ using System.Threading.Channels;
 
 namespace AllocTools.Doctor.Bench;
 
-/// <summary>The other side of a measurement, over a TCP connection: words, a line of JSON each. When the connection ends, so does the measurement.</summary>
+/// <summary>
+/// The other side of a measurement, over a TCP connection that transfers words, each as a line of JSON. When the
+/// connection ends, so does the measurement.
+/// </summary>
 internal sealed class OtherSide : IAsyncDisposable
 {
     private const int LongestWord = 1 << 20;
@@ -21,7 +24,7 @@ internal sealed class OtherSide : IAsyncDisposable
     private readonly CancellationTokenSource _gone = new();
     private readonly Task _reading;
 
-    /// <param name="socket">Connected.</param>
+    /// <param name="socket">The connected socket.</param>
     /// <param name="remote">The other side's address, for people.</param>
     public OtherSide(Socket socket, string remote)
     {
@@ -38,10 +41,10 @@ internal sealed class OtherSide : IAsyncDisposable
     /// <summary>This machine's address, as the other side reaches it.</summary>
     public IPAddress LocalAddress => Plain(_socket.LocalEndPoint);
 
-    /// <summary>The other side's.</summary>
+    /// <summary>The other side's address.</summary>
     public IPAddress RemoteAddress => Plain(_socket.RemoteEndPoint);
 
-    /// <summary>What is said when it has gone.</summary>
+    /// <summary>The error that is reported when the other side is gone.</summary>
     public BenchException GoneError => new($"The other side ({_remote}) is gone: it was ended, or the network between the two was.");
 
     public async Task SayAsync(Word word)
@@ -53,13 +56,13 @@ internal sealed class OtherSide : IAsyncDisposable
         }
         catch (IOException)
         {
-            // What it said before it went is the cause.
+            // The cause is what it reported before it was gone.
             throw await FindFailureAsync().ConfigureAwait(false) ?? GoneError;
         }
     }
 
-    /// <summary>The next word.</summary>
-    /// <exception cref="BenchException">It is gone, has given up, or says nothing.</exception>
+    /// <summary>Receives the next word.</summary>
+    /// <exception cref="BenchException">The other side is gone, has given up, or does not answer.</exception>
     public async Task<Word> HearAsync(TimeSpan? limit = null)
     {
         try
@@ -77,15 +80,15 @@ internal sealed class OtherSide : IAsyncDisposable
         }
     }
 
-    /// <summary>It has gone, or goes within the time in which its end is known here.</summary>
+    /// <summary>Whether the other side is gone, or goes within the time after which its end is known here.</summary>
     public async Task<bool> IsGoneAsync()
     {
         await _reading.WaitAsync(LongestNews).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         return Gone.IsCancellationRequested;
     }
 
-    /// <summary>Tells the other side why this one gives up.</summary>
-    /// <returns>Whether it knows of a failure: it was told, or has given up itself before it went.</returns>
+    /// <summary>Informs the other side why this one gives up.</summary>
+    /// <returns>Whether the other side knows of a failure: it was informed, or had already given up itself.</returns>
     public async Task<bool> GiveUpAsync(string failure)
     {
         if (Gone.IsCancellationRequested)
@@ -101,7 +104,7 @@ internal sealed class OtherSide : IAsyncDisposable
         }
     }
 
-    /// <summary>Why it has given up, where it has said so.</summary>
+    /// <summary>Returns why the other side has given up, if it has reported that.</summary>
     public async Task<BenchException?> FindFailureAsync()
     {
         await _reading.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
@@ -122,7 +125,7 @@ internal sealed class OtherSide : IAsyncDisposable
 
     private static BenchException GaveUp(string failure) => new($"The other side gave up: {AllocToolsCommand.OneLine(failure)}") { IsTold = true };
 
-    /// <summary>A socket for both families has addresses of IPv4 within those of IPv6.</summary>
+    /// <summary>Unmaps an address: a socket for both families represents IPv4 addresses as IPv6 addresses.</summary>
     private static IPAddress Plain(EndPoint? end) => ((IPEndPoint)end!).Address is { IsIPv4MappedToIPv6: true } mapped ? mapped.MapToIPv4() : ((IPEndPoint)end).Address;
 
     private static Word Parse(ReadOnlySequence<byte> line)
@@ -136,7 +139,7 @@ internal sealed class OtherSide : IAsyncDisposable
         Exception? failure = null;
         try
         {
-            // Whoever connects may say anything, so a line has a longest length.
+            // Anyone who connects may send anything, so the length of a line is limited.
             PipeReader input = PipeReader.Create(_stream, new StreamPipeReaderOptions(leaveOpen: true));
             while (true)
             {

@@ -8,7 +8,7 @@ using AllocTools.Ucx;
 
 namespace AllocTools.Doctor.Bench;
 
-/// <summary>What one side has: a pool, an endpoint with its peer and memory at both ends, and a connection.</summary>
+/// <summary>The objects of one side: a pool, an endpoint with its peer and memory at both ends, and a connection.</summary>
 internal sealed class Side : IAsyncDisposable
 {
     private static readonly TimeSpan OperationTimeout = TimeSpan.FromSeconds(10);
@@ -24,7 +24,7 @@ internal sealed class Side : IAsyncDisposable
     private RmaConnectionListener? _listener;
 
     /// <summary>Opens the provider and the pool.</summary>
-    /// <exception cref="RmaException">It can't be opened.</exception>
+    /// <exception cref="RmaException">The provider or the pool can't be opened.</exception>
     public Side(BenchSettings settings, IPAddress address)
     {
         _settings = settings;
@@ -41,7 +41,10 @@ internal sealed class Side : IAsyncDisposable
 
     public RmaConnection Connection { get; private set; } = null!;
 
-    /// <summary>What the other side must know: the endpoint's address and memory, and of a target where it accepts a connection.</summary>
+    /// <summary>
+    /// Returns the information that the other side needs: the endpoint's address and memory, and, from a target, the
+    /// port at which it accepts a connection.
+    /// </summary>
     public Word Prepare(bool isTarget)
     {
         var word = new Word();
@@ -67,10 +70,10 @@ internal sealed class Side : IAsyncDisposable
         return word;
     }
 
-    /// <summary>Takes what the other side has said, and connects with it.</summary>
-    /// <param name="other">What it has said.</param>
-    /// <param name="otherAddress">Its address.</param>
-    /// <param name="gone">It is gone.</param>
+    /// <summary>Processes the other side's information, and connects with it.</summary>
+    /// <param name="other">The other side's information.</param>
+    /// <param name="otherAddress">The other side's address.</param>
+    /// <param name="gone">Cancelled when the other side is gone.</param>
     public async Task ConnectAsync(Word other, IPAddress otherAddress, CancellationToken gone)
     {
         if (_endpoint is not null)
@@ -88,13 +91,13 @@ internal sealed class Side : IAsyncDisposable
         static BenchException Incomplete() => new("The other side has not said where it can be reached.");
     }
 
-    /// <summary>Bytes to send from, or to read into.</summary>
+    /// <summary>Returns bytes to send from, or to read into.</summary>
     public RmaSlice Local(int slot, int size) => _source.Slice(slot * size, size);
 
-    /// <summary>Those at the other side.</summary>
+    /// <summary>Returns the corresponding bytes at the other side.</summary>
     public RemoteSlice Remote(int slot, int size) => _remote!.Slice((long)slot * size, size);
 
-    /// <summary>Ends what is under way, so that no loop waits for a peer that is gone.</summary>
+    /// <summary>Ends all running operations, so that no loop waits for a peer that is gone.</summary>
     public void Stop()
     {
         _endpoint?.Dispose();

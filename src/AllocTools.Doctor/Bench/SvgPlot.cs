@@ -4,7 +4,7 @@ using Spectre.Console;
 
 namespace AllocTools.Doctor.Bench;
 
-/// <summary>The report as a picture: bandwidth and the median time of a transfer over its size, both axes by powers.</summary>
+/// <summary>Draws the report as a picture: bandwidth and the median time of a transfer over its size, with logarithmic axes.</summary>
 internal static class SvgPlot
 {
     private const double Width = 960, Height = 440, Left = 70, Top = 50, PanelWidth = 350, PanelHeight = 300, Between = 110;
@@ -19,7 +19,7 @@ internal static class SvgPlot
         (Measurements.RoundTrip, "#9467bd", Color.Purple),
     ];
 
-    /// <summary>The colour of a test, in a picture and on a terminal.</summary>
+    /// <summary>Returns the colour of a test, in a picture and on a terminal.</summary>
     public static (string Picture, Color Terminal) ColourOf(string test) => Array.Find(Colours, c => c.Test == test) is { Test: not null } colour ? (colour.Picture, colour.Terminal) : ("#000000", Color.Default);
 
     /// <summary>Writes the picture.</summary>
@@ -27,7 +27,7 @@ internal static class SvgPlot
     {
         SvgSeries[] Series(Func<Row, bool> isShown, Func<Row, double> value) =>
             [.. rows.Where(isShown).GroupBy(static r => r.Test).Select(t => new SvgSeries(t.Key, ColourOf(t.Key).Picture, [.. t.Select(r => ((double)r.Bytes, value(r)))]))];
-        // How fast a rent is says nothing in bytes.
+        // For rents, a rate in bytes would be meaningless.
         SvgPanel[] panels =
         [
             new("MB/sec", Series(static r => !Measurements.IsLocal(r.Test), static r => r.MegabytesPerSecond)),
@@ -36,7 +36,7 @@ internal static class SvgPlot
         Write(path, title, panels, static bytes => Row.Short((int)bytes));
     }
 
-    /// <summary>Writes a picture of up to two panels in a row, each with curves over one quantity, both axes by powers.</summary>
+    /// <summary>Writes a picture of up to two panels in a row, each with curves over one quantity, with logarithmic axes.</summary>
     public static void Write(string path, string title, IReadOnlyList<SvgPanel> panels, Func<double, string> textOfX)
     {
         (string Name, string Colour)[] legend = [.. panels.SelectMany(static p => p.Series).Select(static s => (s.Name, s.Colour)).Distinct()];
@@ -57,7 +57,7 @@ internal static class SvgPlot
             Panel(xml, Left + i * (PanelWidth + Between), panels[i], textOfX);
         for (int i = 0; i < legend.Length; i++)
         {
-            // A few short names stand in a row, many in two columns.
+            // A few short names are placed in a row, many in two columns.
             (double x, double y) = isShort ? (Left + i * 120, Height - 30) : (Left + i % 2 * (PanelWidth + Between), Height - 30 + i / 2 * 18);
             xml.WriteStartElement("rect");
             Attributes(xml, ("x", x), ("y", y), ("width", 12), ("height", 12));
@@ -138,5 +138,5 @@ internal static class SvgPlot
 /// <summary>Curves over one quantity.</summary>
 internal sealed record SvgPanel(string Title, IReadOnlyList<SvgSeries> Series);
 
-/// <summary>A curve, with its colour as SVG knows it.</summary>
+/// <summary>A curve, with its colour in SVG's notation.</summary>
 internal sealed record SvgSeries(string Name, string Colour, IReadOnlyList<(double X, double Y)> Points);

@@ -2,7 +2,7 @@ using System.Text.Json.Nodes;
 
 namespace AllocTools.Doctor.Checks;
 
-/// <summary>The device nodes of RDMA: /dev/infiniband, /dev/cxi*.</summary>
+/// <summary>Checks the device nodes of RDMA: /dev/infiniband, /dev/cxi*.</summary>
 internal sealed class DevicesCheck() : Check("devices")
 {
     public override IEnumerable<Finding> Run(Examination examination)

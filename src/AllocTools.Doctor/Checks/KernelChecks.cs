@@ -5,7 +5,7 @@ using AllocTools.Validation;
 
 namespace AllocTools.Doctor.Checks;
 
-/// <summary>Whether processes may copy each other's memory: Yama's ptrace_scope, and filters of system calls.</summary>
+/// <summary>Checks whether processes may copy each other's memory: Yama's ptrace_scope, and filters of system calls.</summary>
 internal sealed class KernelCopiesCheck() : Check("ptrace")
 {
     public override IEnumerable<Finding> Run(Examination examination)
@@ -31,7 +31,7 @@ internal sealed class KernelCopiesCheck() : Check("ptrace")
     }
 }
 
-/// <summary>vm.max_map_count: each slab, and each thread's stack, is a mapping.</summary>
+/// <summary>Checks vm.max_map_count: each slab, and each thread's stack, is a mapping.</summary>
 internal sealed class MapCountCheck() : Check("max_map_count")
 {
     private const long Usual = 65530;
@@ -54,7 +54,7 @@ internal sealed class MapCountCheck() : Check("max_map_count")
     }
 }
 
-/// <summary>vm.overcommit_memory: with 2 the kernel counts what is mapped, backed or not.</summary>
+/// <summary>Checks vm.overcommit_memory: with 2 the kernel counts mapped memory, whether it is backed or not.</summary>
 internal sealed class OvercommitCheck() : Check("overcommit")
 {
     public override IEnumerable<Finding> Run(Examination examination)
@@ -81,14 +81,14 @@ internal sealed class OvercommitCheck() : Check("overcommit")
     }
 }
 
-/// <summary>Huge pages: reserved ones, and transparent ones.</summary>
+/// <summary>Checks huge pages, both reserved and transparent ones.</summary>
 internal sealed class HugePagesCheck() : Check("hugepages")
 {
     public override IEnumerable<Finding> Run(Examination examination)
     {
         Machine machine = examination.Machine;
         long total = machine.MemoryInfo("HugePages_Total") ?? 0, free = machine.MemoryInfo("HugePages_Free") ?? 0, size = machine.MemoryInfo("Hugepagesize") ?? 0;
-        // "always [madvise] never".
+        // The file contains a text such as "always [madvise] never".
         string enabled = machine.Read("/sys/kernel/mm/transparent_hugepage/enabled") ?? "";
         string transparent = enabled.Split('[', ']') is [_, var chosen, _] ? chosen : "not there";
         var facts = new JsonObject { ["reserved"] = total, ["free"] = free, ["pageBytes"] = size, ["transparent"] = transparent };
@@ -100,7 +100,7 @@ internal sealed class HugePagesCheck() : Check("hugepages")
     }
 }
 
-/// <summary>The NUMA nodes, and those of RDMA devices.</summary>
+/// <summary>Reports the NUMA nodes, and those of RDMA devices.</summary>
 internal sealed class NumaCheck() : Check("numa")
 {
     public override IEnumerable<Finding> Run(Examination examination)
@@ -113,12 +113,12 @@ internal sealed class NumaCheck() : Check("numa")
             : Ok($"This machine has {(Count(online) == 1 ? "one NUMA node" : $"{Count(online)} NUMA nodes")} ({online}){places}", new JsonObject { ["online"] = online });
     }
 
-    /// <summary>How many numbers a list of the kernel has, such as 4 of <c>0-2,5</c>.</summary>
+    /// <summary>Counts the numbers in a list of the kernel, such as 4 in <c>0-2,5</c>.</summary>
     private static int Count(string list) => list.Split(',').Select(static part => part.Split('-')).Sum(static ends =>
         int.TryParse(ends[0], NumberStyles.None, CultureInfo.InvariantCulture, out int first) && int.TryParse(ends[^1], NumberStyles.None, CultureInfo.InvariantCulture, out int last) ? last - first + 1 : 1);
 }
 
-/// <summary>The memory limit of the control group.</summary>
+/// <summary>Checks the memory limit of the control group.</summary>
 internal sealed class CgroupCheck() : Check("cgroup")
 {
     private const long Little = 64L << 20;
@@ -138,7 +138,7 @@ internal sealed class CgroupCheck() : Check("cgroup")
     }
 }
 
-/// <summary>How many files may be open: each connection of tcp, and each peer of shm, takes some.</summary>
+/// <summary>Checks how many files may be open: each connection of tcp, and each peer of shm, uses some.</summary>
 internal sealed class OpenFilesCheck() : Check("files")
 {
     private const long Little = 1024;

@@ -5,7 +5,7 @@ using AllocTools.Validation;
 
 namespace AllocTools.Doctor.Checks;
 
-/// <summary>libfabric: where it is, its version, what is known to be wrong with that, and what it offers here.</summary>
+/// <summary>Checks libfabric: its location, its version, the known faults of that version, and the providers that it offers here.</summary>
 internal sealed class LibfabricCheck() : Check("libfabric")
 {
     private const string ProvidersName = "providers";
@@ -18,7 +18,7 @@ internal sealed class LibfabricCheck() : Check("libfabric")
     {
         if (LibfabricLibrary.TryLoad(examination.Settings?.LibraryPathOf(ProviderKind.Libfabric), out string reason) is not { } library)
         {
-            // "libfabric could not be loaded: looked for X; install it with Y."
+            // The reason is a text such as "libfabric could not be loaded: looked for X; install it with Y."
             string[] parts = reason.TrimEnd('.').Split("; ", 2);
             string advice = parts.Length == 2 ? Examination.Sentence(parts[1]) : "Correct LibraryPath in the settings";
             yield return examination.Settings switch
@@ -40,10 +40,10 @@ internal sealed class LibfabricCheck() : Check("libfabric")
             yield return missing;
     }
 
-    /// <summary>A line for providers that are alike: usable for RMA, or why not.</summary>
+    /// <summary>Returns a line for each group of similar providers: usable for RMA, or why not.</summary>
     private static IEnumerable<Finding> Describe(List<Offer> offers)
     {
-        // A provider may offer several kinds of endpoint, of which one is enough.
+        // A provider may offer several kinds of endpoint; one usable kind is enough.
         var best = offers.GroupBy(static o => o.Provider).Select(static p => (Provider: p.Key, Offers: p.Where(o => (o.Reason is null) == p.Any(static each => each.Reason is null)).ToArray())).ToArray();
         foreach (var alike in best.Where(static p => p.Offers[0].Reason is null).GroupBy(static p => Describe(p.Offers)))
         {
@@ -81,7 +81,7 @@ internal sealed class LibfabricCheck() : Check("libfabric")
 
     private static string[] Domains(Offer[] offers) => [.. offers.Select(static o => o.Domain).Distinct()];
 
-    /// <summary>A device is there, and no provider that uses it.</summary>
+    /// <summary>Finds a device for which there is no provider.</summary>
     private static Finding? FindMissing(Examination examination, Version version, IReadOnlyList<Offer> offers)
     {
         Machine machine = examination.Machine;
@@ -104,13 +104,13 @@ internal sealed class LibfabricCheck() : Check("libfabric")
 
     internal static bool IsEfa(Machine machine, string device) => device.StartsWith("efa", StringComparison.Ordinal) || machine.Read($"/sys/class/infiniband/{device}/device/vendor") == "0x1d0f";
 
-    /// <summary>What libfabric offers for RMA, and the providers that it has for other uses alone.</summary>
+    /// <summary>Lists libfabric's offers for RMA, and the providers that it has only for other uses.</summary>
     private static unsafe List<Offer> List(LibfabricLibrary library)
     {
         using InfoHandle hints = LibfabricDiscovery.MakeHints(library, new LibfabricOptions { Access = RmaAccess.RemoteRead | RmaAccess.RemoteWrite }, 0);
         List<Offer> offers = Ask(library, hints.Info, isForRma: true);
         HashSet<string> known = [.. offers.Select(static o => o.Provider)];
-        // Without hints libfabric lists all that it has.
+        // Without hints libfabric lists all of its providers.
         return [.. offers, .. Ask(library, null, isForRma: false).Where(o => !known.Contains(o.Provider))];
     }
 

@@ -4,10 +4,10 @@ using AllocTools.Validation;
 
 namespace AllocTools.Doctor.Checks;
 
-/// <summary>How much memory may be locked: tried, in growing steps.</summary>
+/// <summary>Checks how much memory may be locked, by trying it in growing steps.</summary>
 /// <remarks>
-/// What is locked is backed by memory, so no more than <see cref="MostReallyLocked"/> and a quarter of what is available is locked at once. Beyond
-/// that the limit says how far it would go.
+/// Locked memory is backed, so the check locks at most <see cref="MostReallyLocked"/> and a quarter of the available
+/// memory at once. Beyond that, the limit shows how much could be locked.
 /// </remarks>
 internal sealed class MemoryLockCheck() : Check("memlock")
 {
@@ -54,14 +54,14 @@ internal sealed class MemoryLockCheck() : Check("memlock")
             yield return Ok($"{found}: enough for tcp and shared memory, which lock none; a device would need more", facts);
     }
 
-    /// <summary>How to raise the limit where this process runs.</summary>
+    /// <summary>Describes how to raise the limit in the environment of this process.</summary>
     private static string Advise(Examination examination)
     {
         Surroundings where = examination.Surroundings;
         (_, long? hard) = examination.Machine.MemoryLockLimit;
         if (where.Container == "kubernetes")
         {
-            // Where the pod has a user namespace of its own (hostUsers: false) the capability has no effect.
+            // If the pod has a user namespace of its own (hostUsers: false), the capability has no effect.
             return where.IsInUserNamespace ? "Set LimitMEMLOCK=infinity for the node's container runtime; the capability IPC_LOCK has no effect in the pod's user namespace (hostUsers: false)"
                 : where.IsRoot
                 ? "Add the capability IPC_LOCK to the container (securityContext.capabilities.add), or set LimitMEMLOCK=infinity for the node's container runtime"

@@ -4,7 +4,10 @@ using AllocTools.Mpi.Interop;
 
 namespace AllocTools.Doctor.Checks;
 
-/// <summary>An implementation of MPI: where it is, and its version. A process has one, so each is looked for in a process of its own.</summary>
+/// <summary>
+/// Checks an implementation of MPI: its location and its version. A process can have only one, so each is looked for
+/// in a separate process.
+/// </summary>
 internal sealed class MpiCheck(string name, MpiImplementation implementation) : Check(name)
 {
     public override bool RunsApart => true;
@@ -12,7 +15,7 @@ internal sealed class MpiCheck(string name, MpiImplementation implementation) : 
     public override IEnumerable<Finding> Run(Examination examination)
     {
         string title = MpiResolver.NameOf(implementation);
-        // Which implementation a file of the settings is only shows when it is loaded.
+        // The implementation of a file that the settings name is known only once it is loaded.
         string[] names = examination.Settings?.LibraryPathOf(ProviderKind.Mpi) is { } path ? [path] : MpiResolver.NamesOf(implementation);
         MpiEnvironment.ApplyDefaults();
         List<string> reasons = [];
@@ -31,7 +34,7 @@ internal sealed class MpiCheck(string name, MpiImplementation implementation) : 
             yield break;
         }
         string missing = reasons.Count > 0 ? $"{title} can't be used: {string.Join("; ", reasons)}" : $"{title} is not there ({string.Join(", ", names)})";
-        // Whether MPI is there as the settings ask for it, the check provider says.
+        // Whether MPI is available as the settings require is reported by the check provider.
         yield return reasons.Count > 0
             ? Warn(missing, $"Install it with {(implementation == MpiImplementation.OpenMpi ? "'apt-get install openmpi-bin' (Debian, Ubuntu) or 'dnf install openmpi'" : "'apt-get install mpich' (Debian, Ubuntu) or 'dnf install mpich'")} (Fedora, RHEL)")
             : Absent(missing);

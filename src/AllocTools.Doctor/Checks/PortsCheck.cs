@@ -6,7 +6,7 @@ using AllocTools.Validation;
 
 namespace AllocTools.Doctor.Checks;
 
-/// <summary>The ports that the system gives, and one that the settings or the caller ask for, which is bound.</summary>
+/// <summary>Checks the ports that the system assigns, and binds one that the settings or the caller ask for.</summary>
 internal sealed class PortsCheck() : Check("ports")
 {
     private const int Few = 1024;

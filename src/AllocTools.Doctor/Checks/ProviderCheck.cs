@@ -6,7 +6,10 @@ using AllocTools.Validation;
 
 namespace AllocTools.Doctor.Checks;
 
-/// <summary>The provider that the settings name: opened as a host opens it, and asked whether the pool fits into what it pins.</summary>
+/// <summary>
+/// Checks the provider that the settings name: it is opened as a host opens it, and the pool must fit into the memory
+/// that the provider can pin.
+/// </summary>
 internal sealed class ProviderCheck() : Check("provider")
 {
     public override bool RunsApart => true;
@@ -29,7 +32,7 @@ internal sealed class ProviderCheck() : Check("provider")
         yield return TryOpen(settings, out RmaProviderTraits? traits);
         if (traits is null)
             yield break;
-        // A pool without room for its cap fails its start where the cap was set, and grows less where it was not.
+        // A pool without space for its cap fails at startup if the cap was set, and otherwise grows less.
         string[] failures = [.. SystemRules.Failures(pool, traits, examination.Limits)];
         foreach (string failure in failures)
             yield return Fail(failure, traits.LocksPages ? "Raise RLIMIT_MEMLOCK as the check memlock advises, or lower MaxRegisteredBytes" : "Lower MaxRegisteredBytes to what this machine can give");
@@ -37,7 +40,7 @@ internal sealed class ProviderCheck() : Check("provider")
             yield return Warn(warning, "Raise RLIMIT_MEMLOCK as the check memlock advises, or lower MaxRegisteredBytes");
     }
 
-    /// <summary>Where the port of the settings can't be used, no endpoint of the provider opens.</summary>
+    /// <summary>Adds that no endpoint of the provider can open if the port of the settings can't be used.</summary>
     public override IReadOnlyList<Finding> Complete(IReadOnlyList<Finding> findings, Examination examination) =>
         findings is [{ Status: FindingStatus.Ok } opened, ..] && examination is { ListensBySettings: true, Listening: { Status: FindingStatus.Problem } port }
             ? [Fail($"{opened.Message}; but its endpoint can't open: {port.Message}", port.Advice!, opened.Facts), .. findings.Skip(1)]

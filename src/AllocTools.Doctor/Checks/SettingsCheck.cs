@@ -3,7 +3,7 @@ using AllocTools.Validation;
 
 namespace AllocTools.Doctor.Checks;
 
-/// <summary>The settings, read as a host reads them, and what the pool would register.</summary>
+/// <summary>Checks the settings, read as a host reads them, and reports what the pool would register.</summary>
 internal sealed class SettingsCheck() : Check("settings")
 {
     private const string Usual = "appsettings.json";

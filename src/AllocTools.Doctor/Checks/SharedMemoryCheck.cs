@@ -3,12 +3,12 @@ using AllocTools.Validation;
 
 namespace AllocTools.Doctor.Checks;
 
-/// <summary>/dev/shm, which shm needs: tried by writing to it.</summary>
+/// <summary>Checks /dev/shm, which shm needs, by writing to it.</summary>
 internal sealed class SharedMemoryCheck() : Check("shm")
 {
     private const string Folder = "/dev/shm";
 
-    /// <summary>What an endpoint takes (libfabric 1.17), and what libfabric looks for, for each processor.</summary>
+    /// <summary>The size of an endpoint's file (libfabric 1.17), and the free space that libfabric requires for each processor.</summary>
     private const long OfEndpoint = 16L << 20;
 
     public override IEnumerable<Finding> Run(Examination examination)
@@ -28,7 +28,7 @@ internal sealed class SharedMemoryCheck() : Check("shm")
         string options = MountOptions(machine);
         string[] left = [.. Directory.EnumerateFiles(folder).Select(static p => Path.GetFileName(p)).Where(static n => n.StartsWith("alloctools-", StringComparison.Ordinal) || n.StartsWith("fi_shm", StringComparison.Ordinal))];
         var facts = new JsonObject { ["sizeBytes"] = size, ["freeBytes"] = free, ["neededBytes"] = needed, ["neededForOneEndpointBytes"] = needed + OfEndpoint, ["options"] = options, ["files"] = left.Length };
-        // What is used stays used, and an endpoint needs its own besides.
+        // The used space stays used, and an endpoint needs its own in addition.
         long whole = (needed + OfEndpoint + size - free + (1L << 20) - 1) >> 20;
         string forOne = $"an endpoint of shm needs {InWords.Bytes(needed + OfEndpoint)} here: {InWords.Bytes(OfEndpoint)} for each of {InWords.Count(processors, "processor", "processors")}, and as much for itself and for each further endpoint";
         string enlarge = examination.Surroundings.Container switch
@@ -47,12 +47,12 @@ internal sealed class SharedMemoryCheck() : Check("shm")
             yield return Ok($"Endpoints have {InWords.Count(left.Length, "file", "files")} in {Folder}, such as {left[0]}; those of processes that were killed go when the next endpoint of the same user opens");
     }
 
-    /// <summary>It is a problem only where the settings name shm.</summary>
+    /// <summary>Reports a problem only if the settings name shm; otherwise a warning.</summary>
     private Finding Judge(Examination examination, string message, string advice, JsonObject? facts = null) =>
         examination.NamesFabric("shm") ? Fail(message, advice, facts) : Warn(message, advice, facts);
 
-    /// <summary>Writes a page of an endpoint's file, as many as one writes at once.</summary>
-    /// <returns>Why it can't be done; null where it can.</returns>
+    /// <summary>Writes as many pages as an endpoint writes to its file immediately.</summary>
+    /// <returns>Why this is not possible; null if it is.</returns>
     private static string? TryWrite(string folder)
     {
         const int AtOnce = 4 << 20;
@@ -74,7 +74,7 @@ internal sealed class SharedMemoryCheck() : Check("shm")
         }
     }
 
-    /// <summary>Such as <c>noexec, nosuid</c>, which shared memory of libfabric and UCX does not mind.</summary>
+    /// <summary>Returns the mount options, such as <c>noexec, nosuid</c>, which don't affect shared memory of libfabric and UCX.</summary>
     private static string MountOptions(Machine machine)
     {
         string[]? mount = (machine.Read("/proc/self/mounts") ?? "").Split('\n').Select(static l => l.Split(' ')).LastOrDefault(static w => w.Length > 3 && w[1] == Folder);

@@ -5,7 +5,7 @@ using AllocTools.Ucx.Interop;
 
 namespace AllocTools.Doctor.Checks;
 
-/// <summary>UCX: where it is, its version, what is known to be wrong with that, and the transports that a context opens here.</summary>
+/// <summary>Checks UCX: its location, its version, the known faults of that version, and the transports that a context opens here.</summary>
 internal sealed class UcxCheck() : Check("ucx")
 {
     private const string TransportsName = "transports";
@@ -36,7 +36,7 @@ internal sealed class UcxCheck() : Check("ucx")
     {
         try
         {
-            // With ErrorHandling = Peer shared memory would be left out.
+            // With ErrorHandling = Peer, UCX would exclude shared memory.
             using IRmaContext context = new UcxProvider(new UcxOptions { LibraryPath = path, ErrorHandling = UcxErrorHandling.None }).Open();
             IReadOnlyList<string> transports = Transports((UcxContext)context);
             return new Finding(TransportsName, FindingStatus.Ok, $"UCX opens {(transports.Count == 0 ? "a context, whose transports this version can't list" : string.Join(", ", transports))}")

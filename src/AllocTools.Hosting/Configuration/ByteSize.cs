@@ -2,7 +2,7 @@ using System.Globalization;
 
 namespace AllocTools.Hosting.Configuration;
 
-/// <summary>Reads a number of bytes as people write it.</summary>
+/// <summary>Reads a number of bytes in the form in which people write it.</summary>
 internal static class ByteSize
 {
     /// <summary>A description of the valid texts, for errors.</summary>
@@ -35,7 +35,8 @@ internal static class ByteSize
     }
 
     /// <summary>
-    /// The valid spelling that may have been meant by <c>1 GB</c>, <c>64k</c>, <c>1.5 GiB</c> or <c>1,024</c>; null if it can't be guessed.
+    /// Returns the valid spelling that may have been meant by <c>1 GB</c>, <c>64k</c>, <c>1.5 GiB</c> or <c>1,024</c>;
+    /// null if it can't be guessed.
     /// </summary>
     public static string? Suggest(string text)
     {

@@ -51,7 +51,7 @@ internal static class OptionValue
         }
     }
 
-    /// <summary>The valid spelling that may have been meant, in quotes; null if it can't be guessed.</summary>
+    /// <summary>Returns the valid spelling that may have been meant, in quotes; null if it can't be guessed.</summary>
     public static string? Suggest(RmaOptionKey key, string text) => key.Kind switch
     {
         RmaOptionKind.Size => ByteSize.Suggest(text),

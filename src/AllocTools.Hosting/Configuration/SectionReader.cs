@@ -24,8 +24,9 @@ internal sealed class SectionReader
     /// <summary>Reads a section.</summary>
     /// <param name="section">The section; a missing section counts as empty.</param>
     /// <param name="keys">The keys it may have.</param>
-    /// <param name="others">Further keys that it may have, which other code reads; with their path if they are below one of its own keys, such as <c>Endpoint:Port</c>.</param>
-    /// <param name="allowsUnknownKeys">Unknown keys are ignored.</param>
+    /// <param name="others">Further keys that it may have, which other code reads. Keys below one of its own keys have
+    /// their path, such as <c>Endpoint:Port</c>.</param>
+    /// <param name="allowsUnknownKeys">Whether unknown keys are ignored.</param>
     /// <returns>The failures, each with the path, the value and what it must be; and the values that can be bound.</returns>
     public static (IReadOnlyList<string> Failures, IConfiguration Values) Read(
         IConfigurationSection section, IReadOnlyList<RmaOptionKey> keys, IReadOnlyCollection<string> others, bool allowsUnknownKeys)
@@ -114,7 +115,7 @@ internal sealed class SectionReader
     private void ReadValue(IConfigurationSection section, RmaOptionKey key, RmaOptionKind kind)
     {
         bool isOne = section.Value is not null || !section.GetChildren().Any();
-        // null in JSON and an empty environment variable stand for the default.
+        // null in JSON and an empty environment variable mean the default.
         if (isOne && string.IsNullOrEmpty(section.Value))
             return;
         bool isRead = OptionValue.TryRead(kind, key.Choices, section.Value ?? "", out string normal, out string expected);
@@ -138,7 +139,7 @@ internal sealed class SectionReader
         return false;
     }
 
-    /// <summary>The paths below a key, relative to it.</summary>
+    /// <summary>Returns the paths below a key, relative to it.</summary>
     private static string[] Below(string key, IReadOnlyCollection<string> others) =>
         [.. others.Where(o => o.StartsWith(key + ":", StringComparison.OrdinalIgnoreCase)).Select(o => o[(key.Length + 1)..])];
 
@@ -158,7 +159,8 @@ internal sealed class SectionReader
             : $"The options here are {string.Join(", ", known.Order(StringComparer.Ordinal))}.";
     }
 
-    /// <summary>The number of letters to insert, remove or change (Levenshtein distance), ignoring case.</summary>
+    /// <summary>Returns the number of letters to insert, remove or change (Levenshtein distance), ignoring
+    /// case.</summary>
     internal static int Distance(string left, string right)
     {
         int[] row = [.. Enumerable.Range(0, right.Length + 1)];

@@ -2,8 +2,8 @@ using Microsoft.Extensions.Configuration;
 
 namespace AllocTools.Hosting.Configuration;
 
-/// <summary>What a pool's section says at one moment, the options of the provider included.</summary>
-/// <remarks>Values are compared by what they mean: "64 KiB" is 65536, and <c>none</c> is <c>None</c>.</remarks>
+/// <summary>The contents of a pool's section at one moment, including the options of the provider.</summary>
+/// <remarks>Values are compared by their meaning: "64 KiB" equals 65536, and <c>none</c> equals <c>None</c>.</remarks>
 internal sealed class SectionValues
 {
     private readonly Dictionary<string, string> _values = new(StringComparer.OrdinalIgnoreCase);

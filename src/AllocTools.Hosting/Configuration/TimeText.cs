@@ -2,7 +2,7 @@ using System.Globalization;
 
 namespace AllocTools.Hosting.Configuration;
 
-/// <summary>Reads a time as people write it.</summary>
+/// <summary>Reads a time in the form in which people write it.</summary>
 internal static class TimeText
 {
     /// <summary>A description of the valid texts, for errors.</summary>
@@ -37,7 +37,7 @@ internal static class TimeText
         return false;
     }
 
-    /// <summary>The valid spelling that may have been meant; null if it can't be guessed.</summary>
+    /// <summary>Returns the valid spelling that may have been meant; null if it can't be guessed.</summary>
     /// <param name="text">The text found.</param>
     /// <param name="most">The longest valid time.</param>
     /// <param name="hasNever">Whether "never" is valid, too.</param>

@@ -4,11 +4,11 @@ using Microsoft.Extensions.Diagnostics.HealthChecks;
 
 namespace AllocTools.Hosting.Health;
 
-/// <summary>Says how a pool is.</summary>
+/// <summary>Reports the health of a pool.</summary>
 /// <remarks>
-/// Unhealthy (or what the registration says instead): the provider is lost, the warm-up failed, the pool is closed.
-/// Degraded: a peer holds up others, much of the cap is rented, a request has waited for long, or a registration failed
-/// recently. Idle memory counts as free, because it is deregistered when it is needed.
+/// Unhealthy (or the status of the registration): the provider is lost, the warm-up failed, or the pool is closed.
+/// Degraded: a peer blocks others, much of the cap is rented, a request has waited for a long time, or a registration
+/// failed recently. Idle memory counts as free, because it is deregistered when room is needed.
 /// </remarks>
 internal sealed class RmaMemoryPoolHealthCheck(IRmaMemoryPool pool, PoolWarmUpState warmUp, RmaMemoryPoolHealthOptions options, TimeProvider time) : IHealthCheck
 {

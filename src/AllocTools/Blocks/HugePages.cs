@@ -14,7 +14,7 @@ internal static class HugePages
     /// <summary>The bytes of all reserved huge pages, used or not.</summary>
     public static long ReservedBytes => (Read("HugePages_Total:") ?? 0) * (DefaultSize ?? 0);
 
-    /// <summary>Why memory in huge pages could not be allocated, and what to do.</summary>
+    /// <summary>Explains why memory in huge pages could not be allocated, and what to do.</summary>
     public static string Missing(long length, int pageSize) =>
         $"HugePages is Explicit, and {InWords.Size(length)} need {InWords.Count(length / pageSize, "huge page", "huge pages")} of {InWords.Size(pageSize)}: {Read("HugePages_Free:") ?? 0} of {Read("HugePages_Total:") ?? 0} are free. "
         + "Reserve more (sysctl vm.nr_hugepages=COUNT), or set HugePages to Transparent.";

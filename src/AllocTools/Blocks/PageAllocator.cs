@@ -26,7 +26,7 @@ public sealed class PageAllocator : IBlockAllocator
     {
     }
 
-    /// <summary>For tests: with a function that unmaps memory.</summary>
+    /// <summary>Creates an allocator with a function that unmaps memory, for tests.</summary>
     internal PageAllocator(PageAllocatorOptions? options, Func<nint, nuint, int> unmap)
     {
         _unmap = unmap;
@@ -135,7 +135,7 @@ public sealed class PageAllocator : IBlockAllocator
             : throw new InsufficientMemoryException($"The system could not provide {InWords.Size(length)} of memory for the pool: {SystemPages.Describe(error)}. {SystemShortage.Explain(error)}".TrimEnd());
     }
 
-    /// <summary>The order matters: the node and the size of the pages must be set before the first page is allocated.</summary>
+    /// <summary>Prepares pages. The order matters: the node and the size of the pages must be set before the first page is allocated.</summary>
     private void Prepare(nint address, long length, bool populate)
     {
         int error;

@@ -32,7 +32,7 @@ internal sealed class ArrayBlocks
         All.Add(array, this);
     }
 
-    /// <summary>A block as memory of the array.</summary>
+    /// <summary>Returns a block as memory of the array.</summary>
     public Memory<byte> MemoryOf(int index, int length) => MemoryMarshal.CreateFromPinnedArray(_array, _start + (index * _blockSize), length);
 
     /// <summary>Sets the owner of a block, which has no other owner.</summary>

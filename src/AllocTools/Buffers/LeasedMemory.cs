@@ -10,8 +10,7 @@ namespace AllocTools.Buffers;
 /// After the buffer was returned, an access throws, with one exception. On Unix, a pending socket operation requests
 /// the span when bytes have arrived, on a thread of the runtime where an exception would end the process. It gets
 /// addresses that the process can't access: the system call then fails with EFAULT, which the code that awaits the
-/// operation receives as a
-/// <see cref="System.Net.Sockets.SocketException"/>.
+/// operation receives as a <see cref="System.Net.Sockets.SocketException"/>.
 /// <para>This is a mutable value: its owner must keep it in one field.</para>
 /// </remarks>
 internal unsafe struct LeasedMemory(RmaSlice slice)

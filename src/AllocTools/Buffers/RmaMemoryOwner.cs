@@ -50,7 +50,7 @@ public sealed class RmaMemoryOwner : MemoryManager<byte>
         }
     }
 
-    /// <summary>The bytes.</summary>
+    /// <summary>Returns the bytes.</summary>
     /// <exception cref="InvalidOperationException">It was disposed.</exception>
     public override Span<byte> GetSpan() => _leased.GetSpan();
 

@@ -29,7 +29,7 @@ public sealed class RmaMemoryPoolAdapter : MemoryPool<byte>
         _maxBufferSize = maxBufferSize;
     }
 
-    /// <summary>Where the memory comes from.</summary>
+    /// <summary>The pool that the memory comes from.</summary>
     public IRmaMemoryPool Pool { get; }
 
     /// <summary>

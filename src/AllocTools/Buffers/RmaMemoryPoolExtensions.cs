@@ -7,7 +7,7 @@ namespace AllocTools.Buffers;
 /// <summary>Makes a pool available to other code that takes memory from pools.</summary>
 public static class RmaMemoryPoolExtensions
 {
-    /// <summary>The pool as <see cref="MemoryPool{T}"/>.</summary>
+    /// <summary>Returns the pool as <see cref="MemoryPool{T}"/>.</summary>
     /// <param name="pool">Where the memory comes from. The adapter does not own it: disposing the adapter leaves it open.</param>
     /// <param name="maxBufferSize">The longest possible rent: 1 byte or more. If a pipe needs more, it allocates that elsewhere.</param>
     /// <exception cref="ArgumentOutOfRangeException"><paramref name="maxBufferSize"/> is less than 1.</exception>

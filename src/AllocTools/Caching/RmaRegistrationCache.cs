@@ -13,19 +13,25 @@ namespace AllocTools.Caching;
 /// transport. docs/registration-cache.md describes how it works and what it guarantees.
 /// </summary>
 /// <remarks>
-/// Nothing in the process is patched to learn that memory goes, so whose memory it is decides. An array made by
-/// <c>GC.AllocateArray(pinned: true)</c> is passed as <see cref="MemoryMarshal.CreateFromPinnedArray"/>: the cache does not keep it
-/// alive, and deregisters it when the garbage collector finds that nobody has it. That form must not be used for an array that only a handle of the caller's
-/// pins: it is pinned while it is leased, but its registration could stay at bytes that it no longer has. Any other array is pinned for as long as its registration
-/// lives, and so is not collected. Memory of a <see cref="SafeBuffer"/> or a mapped file stays in place as long. Native memory
-/// is its owner's, who calls <see cref="Invalidate(nint, long)"/> before it goes. Memory of a memory manager is pinned and registered
-/// while it is leased, and no longer.
-/// Registrations count against the pool's cap; idle ones give way where the pool needs room, or where the provider refuses a registration.
-/// A cache is closed with its pool, and keeps what it has until then: dispose one that is used no more.
-/// With <see cref="RmaIsolation.Shared"/>, the default of a pool, peers reach memory by its registration's key: by an old one until the registration goes, whatever buffers there are, and
-/// beside the part that was exposed all of the bytes that were registered with it. <see cref="RmaIsolation.PerExposure"/> gives each exposure a registration of just its bytes.
-/// All members are safe to call from any thread. A hit takes a lock for a moment, and allocates nothing where the bytes are those
-/// of one of the two leases that were returned last, a small object or two else. A miss takes as long as the provider does.
+/// Nothing in the process is patched to find out when memory is freed, so the owner of the memory determines how it is
+/// handled. Pass an array made by <c>GC.AllocateArray(pinned: true)</c> as
+/// <see cref="MemoryMarshal.CreateFromPinnedArray"/>: the cache does not keep it alive, and deregisters it when the
+/// garbage collector finds that nothing refers to it. That form must not be used for an array that only a handle of the
+/// caller's pins: it is pinned while it is leased, but its registration could stay at bytes that it no longer has. Any
+/// other array is pinned for as long as its registration lives, and so is not collected. Memory of a
+/// <see cref="SafeBuffer"/> or a mapped file stays in place for as long. Native memory belongs to its owner, who calls
+/// <see cref="Invalidate(nint, long)"/> before freeing it. Memory of a memory manager is pinned and registered only
+/// while it is leased.
+/// Registrations count against the pool's cap; idle ones give way when the pool needs room, or when the provider
+/// refuses a registration.
+/// A cache is closed with its pool, and keeps its registrations until then: dispose a cache that is no longer used.
+/// With <see cref="RmaIsolation.Shared"/>, the default of a pool, peers reach memory by the key of its registration.
+/// That key covers all of the registered bytes, not only the part that was exposed, and stays valid until the
+/// registration ends, whatever buffers there are. <see cref="RmaIsolation.PerExposure"/> gives each exposure a
+/// registration of just its bytes.
+/// All members are safe to call from any thread. A hit takes a lock for a moment. It allocates nothing if the bytes are
+/// those of one of the two leases that were returned last, and a small object or two otherwise. A miss takes as long as
+/// the provider does.
 /// </remarks>
 /// <example>
 /// <code>
@@ -73,7 +79,7 @@ public sealed class RmaRegistrationCache : IDisposable
     /// If the memory is a part of a larger registration, the key that an exposure gives to peers covers the whole
     /// registration (<see cref="RmaIsolation.Shared"/>).
     /// </remarks>
-    /// <param name="memory">One byte or more. Of <see cref="MemoryMarshal.CreateFromPinnedArray"/> only where the array was made by <c>GC.AllocateArray(pinned: true)</c>.</param>
+    /// <param name="memory">One byte or more. Memory of <see cref="MemoryMarshal.CreateFromPinnedArray"/> only if the array was made by <c>GC.AllocateArray(pinned: true)</c>.</param>
     /// <exception cref="ArgumentOutOfRangeException">The memory is empty, or exceeds the pool's cap.</exception>
     /// <exception cref="RmaPoolExhaustedException">The pool's cap leaves no room.</exception>
     /// <exception cref="RmaRegistrationException">The provider refused.</exception>
@@ -125,7 +131,7 @@ public sealed class RmaRegistrationCache : IDisposable
     public RmaBuffer Register(MemoryMappedViewAccessor view)
     {
         ArgumentNullException.ThrowIfNull(view);
-        // Its handle does not show that, as long as a registration refers to it.
+        // The view's handle does not show that while a registration refers to it.
         ObjectDisposedException.ThrowIf(!view.CanRead && !view.CanWrite, view);
         return Register(view.SafeMemoryMappedViewHandle, view, view.PointerOffset, view.Capacity, nameof(view), view.CanWrite);
     }
@@ -177,7 +183,10 @@ public sealed class RmaRegistrationCache : IDisposable
         return true;
     }
 
-    /// <summary>As <see cref="Invalidate(nint, long)"/>, and waits until all rented buffers are disposed and the whole range is deregistered.</summary>
+    /// <summary>
+    /// Like <see cref="Invalidate(nint, long)"/>, and waits until all rented buffers are disposed and the whole range
+    /// is deregistered.
+    /// </summary>
     /// <param name="address">The first byte.</param>
     /// <param name="length">Bytes; 0 for none.</param>
     /// <param name="cancellationToken">Ends the wait. Requests no longer find the memory nevertheless, and it must stay in place.</param>
@@ -196,7 +205,7 @@ public sealed class RmaRegistrationCache : IDisposable
     }
 
     /// <summary>
-    /// As <see cref="Invalidate(nint, long)"/>, for an array or another object behind the memory: it is unpinned with
+    /// Like <see cref="Invalidate(nint, long)"/>, for an array or another object behind the memory: it is unpinned with
     /// its last buffer.
     /// </summary>
     /// <param name="memory">The memory; empty for none.</param>
@@ -208,7 +217,10 @@ public sealed class RmaRegistrationCache : IDisposable
             return Invalidate((nint)start, memory.Length);
     }
 
-    /// <summary>As <see cref="Invalidate(nint, long)"/>, for a view of a mapped file, before or after it is disposed: its mapping ends with its last buffer.</summary>
+    /// <summary>
+    /// Like <see cref="Invalidate(nint, long)"/>, for a view of a mapped file, before or after it is disposed: its
+    /// mapping ends with its last buffer.
+    /// </summary>
     /// <param name="view">The view.</param>
     /// <inheritdoc cref="Invalidate(nint, long)" path="/returns"/>
     /// <exception cref="ArgumentNullException">The view is null.</exception>
@@ -221,7 +233,7 @@ public sealed class RmaRegistrationCache : IDisposable
         return mapping.IsClosed || Invalidate(mapping.DangerousGetHandle() + (nint)view.PointerOffset, view.Capacity);
     }
 
-    /// <summary>A snapshot of the cache's statistics.</summary>
+    /// <summary>Returns a snapshot of the cache's statistics.</summary>
     public RmaRegistrationCacheStatistics GetStatistics() => _regions.GetCacheStatistics();
 
     /// <summary>Deregisters idle memory. Leased memory is deregistered with its last buffer. A second call does nothing.</summary>
@@ -232,7 +244,7 @@ public sealed class RmaRegistrationCache : IDisposable
         if (memory.IsEmpty)
             throw new ArgumentOutOfRangeException(nameof(memory), "The memory is empty; it must have at least one byte.");
         _callers.CheckLength(memory.Length, nameof(memory));
-        // Until it is registered, and pinned with that, or found to be.
+        // Fixed until it is registered, which pins it, or found to be registered already.
         fixed (byte* start = memory.Span)
             return _regions.Register(CallersRange.Of((nint)start, memory, isReadOnly));
     }

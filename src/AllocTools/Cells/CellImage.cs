@@ -13,17 +13,17 @@ internal static class CellImage
     private const byte Kind = (byte)'C';
     private const ushort Version = 1;
 
-    /// <summary>The size of a cell with a value of that size: a multiple of 8.</summary>
+    /// <summary>Returns the size of a cell with a value of that size: a multiple of 8.</summary>
     public static int SizeOf(int valueLength) => (ValueOffset + valueLength + 7) & ~7;
 
-    /// <summary>The first 8 bytes, which never change.</summary>
+    /// <summary>Returns the first 8 bytes, which never change.</summary>
     public static ulong Header(int valueLength) => Mark | (Kind << 8) | ((ulong)Version << 16) | ((ulong)valueLength << 32);
 
     public static ulong HeaderOf(ReadOnlySpan<byte> image) => BinaryPrimitives.ReadUInt64LittleEndian(image);
 
     public static ulong SequenceOf(ReadOnlySpan<byte> image) => BinaryPrimitives.ReadUInt64LittleEndian(image[SequenceOffset..]);
 
-    /// <summary>The check value of a value that is written with a sequence.</summary>
+    /// <summary>Returns the check value of a value that is written with a sequence.</summary>
     public static ulong Check(ReadOnlySpan<byte> value, ulong sequence) => XxHash64.Of(value, sequence);
 
     /// <summary>Whether the whole image is from one write.</summary>

@@ -6,7 +6,7 @@ namespace AllocTools.Cells;
 /// </summary>
 public sealed class RmaCellException : RmaException
 {
-    /// <summary>Makes an error.</summary>
+    /// <summary>Creates an error.</summary>
     /// <param name="message">The message: the cell, its contents, and what to do.</param>
     public RmaCellException(string message)
         : base(message)

@@ -136,6 +136,6 @@ public sealed unsafe class RmaCell<T>
     /// <inheritdoc cref="RmaBuffer.Expose(long, long, RmaAccess)" path="/exception"/>
     public RmaExposure Expose() => _memory.Buffer.Expose(_memory.Offset, _memory.Length, RmaAccess.RemoteRead);
 
-    /// <summary>The type, the version, and the memory of the cell.</summary>
+    /// <summary>Returns the type, the version, and the memory of the cell.</summary>
     public override string ToString() => $"cell of {typeof(T).Name}, version {Version}, in {_memory}";
 }

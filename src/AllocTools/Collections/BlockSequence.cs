@@ -7,7 +7,7 @@ namespace AllocTools.Collections;
 /// <summary>Helpers for several consecutive buffers: as a sequence, in a batch, and for their return.</summary>
 internal static class BlockSequence
 {
-    /// <summary>The bytes of several buffers. It allocates one object for each, and one more if there are several.</summary>
+    /// <summary>Returns the bytes of several buffers. It allocates one object for each, and one more if there are several.</summary>
     public static ReadOnlySequence<byte> Of(IEnumerable<RmaSlice> slices)
     {
         Part? first = null;

@@ -41,7 +41,7 @@ internal static class ElementMemory
         }
     }
 
-    /// <summary>The bytes of 1 element or more.</summary>
+    /// <summary>Returns the number of bytes of 1 element or more.</summary>
     /// <exception cref="ArgumentOutOfRangeException">The count is 0 or less, or they take more than 2^63 bytes.</exception>
     public static unsafe long BytesOf<T>(long count, string parameter)
         where T : unmanaged
@@ -60,7 +60,7 @@ internal static class ElementMemory
             ThrowRange(start, count, whole, startName, countName);
     }
 
-    /// <summary>Elements as a span; a span of bytes is limited to 2 GiB, one of larger elements is not.</summary>
+    /// <summary>Returns elements as a span; a span of bytes is limited to 2 GiB, one of larger elements is not.</summary>
     public static unsafe Span<T> SpanOf<T>(nint address, long count)
         where T : unmanaged
     {
@@ -69,7 +69,7 @@ internal static class ElementMemory
         return new Span<T>((void*)address, (int)count);
     }
 
-    /// <summary>A count for interfaces without 64-bit counts.</summary>
+    /// <summary>Converts a count for interfaces without 64-bit counts.</summary>
     public static int CountOf(long count) => count <= int.MaxValue
         ? (int)count
         : throw new InvalidOperationException($"There are {InWords.Number(count)} elements, more than ICollection.Count can say ({InWords.Number(int.MaxValue)}).");

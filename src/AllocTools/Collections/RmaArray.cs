@@ -107,7 +107,7 @@ public sealed unsafe class RmaArray<T> : IReadOnlyList<T>, IDisposable
         }
     }
 
-    /// <summary>An element.</summary>
+    /// <summary>Gets a reference to an element.</summary>
     /// <param name="index">From 0 to <see cref="Length"/> - 1.</param>
     /// <exception cref="ArgumentOutOfRangeException">There is no such element.</exception>
     /// <exception cref="InvalidOperationException">The array was disposed.</exception>
@@ -124,13 +124,13 @@ public sealed unsafe class RmaArray<T> : IReadOnlyList<T>, IDisposable
         }
     }
 
-    /// <summary>An element, such as <c>array[^1]</c>.</summary>
+    /// <summary>Gets a reference to an element, such as <c>array[^1]</c>.</summary>
     /// <param name="index">The index of the element.</param>
     /// <exception cref="ArgumentOutOfRangeException">There is no such element.</exception>
     /// <exception cref="InvalidOperationException">The array was disposed.</exception>
     public ref T this[Index index] => ref this[index.IsFromEnd ? Length - index.Value : (long)index.Value];
 
-    /// <summary>Elements for an operation, such as <c>array[..100]</c>.</summary>
+    /// <summary>Gets elements for an operation, such as <c>array[..100]</c>.</summary>
     /// <param name="range">Which elements.</param>
     /// <exception cref="ArgumentOutOfRangeException">The range exceeds the array, or ends before it starts.</exception>
     public RmaSlice this[Range range]
@@ -148,7 +148,7 @@ public sealed unsafe class RmaArray<T> : IReadOnlyList<T>, IDisposable
 
     T IReadOnlyList<T>.this[int index] => this[(long)index];
 
-    /// <summary>Some elements.</summary>
+    /// <summary>Returns some elements.</summary>
     /// <param name="start">The first one's index.</param>
     /// <param name="count">How many, up to 2^31 - 1.</param>
     /// <exception cref="ArgumentOutOfRangeException">They exceed the array.</exception>
@@ -160,7 +160,7 @@ public sealed unsafe class RmaArray<T> : IReadOnlyList<T>, IDisposable
         return ElementMemory.SpanOf<T>(address + (nint)(start * sizeof(T)), count);
     }
 
-    /// <summary>Elements for an operation.</summary>
+    /// <summary>Returns elements for an operation.</summary>
     /// <param name="start">The first one's index.</param>
     /// <param name="count">How many.</param>
     /// <exception cref="ArgumentOutOfRangeException">They exceed the array.</exception>
@@ -170,7 +170,7 @@ public sealed unsafe class RmaArray<T> : IReadOnlyList<T>, IDisposable
         return _buffer.Slice(start * sizeof(T), count * sizeof(T));
     }
 
-    /// <summary>The rest of the elements for an operation.</summary>
+    /// <summary>Returns the rest of the elements for an operation.</summary>
     /// <param name="start">The first one's index.</param>
     /// <exception cref="ArgumentOutOfRangeException">It is beyond the end.</exception>
     public RmaSlice Slice(long start)
@@ -179,7 +179,7 @@ public sealed unsafe class RmaArray<T> : IReadOnlyList<T>, IDisposable
         return Slice(start, Length - start);
     }
 
-    /// <summary>A pointer to an element, or to the end.</summary>
+    /// <summary>Returns a pointer to an element, or to the end.</summary>
     /// <param name="index">From 0 to <see cref="Length"/>.</param>
     /// <exception cref="ArgumentOutOfRangeException">It is outside the array.</exception>
     /// <exception cref="InvalidOperationException">The array was disposed.</exception>
@@ -249,10 +249,10 @@ public sealed unsafe class RmaArray<T> : IReadOnlyList<T>, IDisposable
         }
     }
 
-    /// <summary>The element type, the length, and the buffer.</summary>
+    /// <summary>Returns the element type, the length, and the buffer.</summary>
     public override string ToString() => $"{typeof(T).Name}[{Length}] in a {_buffer}";
 
-    /// <summary>All elements as a slice, for operations.</summary>
+    /// <summary>Returns all elements as a slice, for operations.</summary>
     /// <param name="array">The array.</param>
     public static implicit operator RmaSlice(RmaArray<T> array)
     {
@@ -260,7 +260,7 @@ public sealed unsafe class RmaArray<T> : IReadOnlyList<T>, IDisposable
         return array.Slice(0, array.Length);
     }
 
-    /// <summary>All elements as a slice, for operations.</summary>
+    /// <summary>Returns all elements as a slice, for operations.</summary>
     public RmaSlice ToRmaSlice() => this;
 
     private static RmaBuffer Rent(IRmaMemoryPool pool, long length)

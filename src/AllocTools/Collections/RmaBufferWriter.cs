@@ -57,7 +57,7 @@ public sealed class RmaBufferWriter : IBufferWriter<byte>, IDisposable
     /// <summary>The number of segments with written bytes.</summary>
     public int SegmentCount => _last is { Written: 0 } ? _used - 1 : _used;
 
-    /// <summary>The written bytes of a segment, for an operation.</summary>
+    /// <summary>Returns the written bytes of a segment, for an operation.</summary>
     /// <param name="index">From 0 to <see cref="SegmentCount"/> - 1.</param>
     /// <exception cref="ArgumentOutOfRangeException">There is no such segment.</exception>
     /// <exception cref="ObjectDisposedException">The writer is disposed.</exception>
@@ -107,7 +107,7 @@ public sealed class RmaBufferWriter : IBufferWriter<byte>, IDisposable
         WrittenCount += count;
     }
 
-    /// <summary>The written bytes, in one or several segments. It allocates an object for each.</summary>
+    /// <summary>Returns the written bytes, in one or several segments. It allocates an object for each.</summary>
     /// <exception cref="ObjectDisposedException">The writer is disposed.</exception>
     public ReadOnlySequence<byte> GetReadOnlySequence()
     {
@@ -202,7 +202,7 @@ public sealed class RmaBufferWriter : IBufferWriter<byte>, IDisposable
         }
     }
 
-    /// <summary>The number of written bytes and segments.</summary>
+    /// <summary>Returns the number of written bytes and segments.</summary>
     public override string ToString() => $"{InWords.Bytes(WrittenCount)} in {InWords.Count(SegmentCount, "segment", "segments")} of pool '{_pool.Name}'";
 
     private IEnumerable<RmaSlice> Slices()

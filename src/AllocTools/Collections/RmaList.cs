@@ -42,7 +42,7 @@ public sealed unsafe partial class RmaList<T> : IList<T>, IReadOnlyList<T>, IDis
     private int _version;
     private bool _isDisposed;
 
-    // 0 <= _count <= Capacity; a buffer is rented where Capacity is more than 0, and until the list is disposed.
+    // 0 <= _count <= Capacity; a buffer is rented while Capacity is more than 0 and the list is not disposed.
 
     /// <summary>Creates an empty list.</summary>
     /// <param name="pool">Where the memory comes from.</param>
@@ -75,7 +75,7 @@ public sealed unsafe partial class RmaList<T> : IList<T>, IReadOnlyList<T>, IDis
     /// <exception cref="ObjectDisposedException">The list is disposed.</exception>
     public Span<T> Span => ElementMemory.SpanOf<T>(Address(), _count);
 
-    /// <summary>An element, by value. The expression that computes a stored element may change the list.</summary>
+    /// <summary>Gets or sets an element, by value. The expression that computes a stored element may change the list.</summary>
     /// <param name="index">From 0 to <see cref="Count"/> - 1.</param>
     /// <exception cref="ArgumentOutOfRangeException">There is no such element.</exception>
     /// <exception cref="ObjectDisposedException">The list is disposed.</exception>
@@ -90,8 +90,8 @@ public sealed unsafe partial class RmaList<T> : IList<T>, IReadOnlyList<T>, IDis
     }
 
     /// <summary>
-    /// An element by reference, to change it in place. The list must not be changed while the reference is used,
-    /// because the reference could then point to memory of another owner.
+    /// Returns an element by reference, to change it in place. The list must not be changed while the reference is
+    /// used, because the reference could then point to memory of another owner.
     /// </summary>
     /// <param name="index">From 0 to <see cref="Count"/> - 1.</param>
     /// <exception cref="ArgumentOutOfRangeException">There is no such element.</exception>
@@ -201,7 +201,7 @@ public sealed unsafe partial class RmaList<T> : IList<T>, IReadOnlyList<T>, IDis
     /// <exception cref="ObjectDisposedException">The list is disposed.</exception>
     public void Clear() => RemoveRange(0, _count);
 
-    /// <summary>Some elements, until the list is next changed.</summary>
+    /// <summary>Returns some elements, until the list is next changed.</summary>
     /// <param name="start">The first one's index.</param>
     /// <param name="count">How many, up to 2^31 - 1.</param>
     /// <exception cref="ArgumentOutOfRangeException">They exceed the list.</exception>
@@ -214,7 +214,7 @@ public sealed unsafe partial class RmaList<T> : IList<T>, IReadOnlyList<T>, IDis
         return ElementMemory.SpanOf<T>(address + (nint)(start * sizeof(T)), count);
     }
 
-    /// <summary>Elements for an operation. Until the operation has ended, the list can't grow.</summary>
+    /// <summary>Returns elements for an operation. Until the operation has ended, the list can't grow.</summary>
     /// <param name="start">The first one's index.</param>
     /// <param name="count">How many.</param>
     /// <exception cref="ArgumentOutOfRangeException">They exceed the list.</exception>
@@ -288,7 +288,7 @@ public sealed unsafe partial class RmaList<T> : IList<T>, IReadOnlyList<T>, IDis
         Capacity = 0;
     }
 
-    /// <summary>The element type, the length, and the buffer.</summary>
+    /// <summary>Returns the element type, the length, and the buffer.</summary>
     public override string ToString() => $"list of {InWords.Number(_count)} {typeof(T).Name} in {(Capacity == 0 ? "no buffer" : $"a {_buffer}")}";
 
     private void AddItself()
@@ -335,10 +335,10 @@ public sealed unsafe partial class RmaList<T> : IList<T>, IReadOnlyList<T>, IDis
         Copy(elements + from, elements + to, count);
     }
 
-    /// <summary>The two may overlap.</summary>
+    /// <summary>Copies elements. Source and target may overlap.</summary>
     private static void Copy(T* source, T* target, long count) => Buffer.MemoryCopy(source, target, count * sizeof(T), count * sizeof(T));
 
-    /// <summary>The address of the elements; arbitrary if the capacity is 0.</summary>
+    /// <summary>Returns the address of the elements; arbitrary if the capacity is 0.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private nint Address()
     {

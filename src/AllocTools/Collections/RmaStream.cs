@@ -247,8 +247,8 @@ public sealed class RmaStream : Stream
     }
 
     /// <summary>
-    /// All bytes, whatever the position, in one or several segments; valid until the stream is changed. It allocates an
-    /// object for each.
+    /// Returns all bytes, whatever the position, in one or several segments, which are valid until the stream is
+    /// changed. It allocates an object for each.
     /// </summary>
     public ReadOnlySequence<byte> GetReadOnlySequence()
     {
@@ -349,7 +349,7 @@ public sealed class RmaStream : Stream
 
     private Span<byte> PartAt(long position, long most) => SliceAt(position, most).Span;
 
-    /// <summary>The bytes from a position on, up to the end of its block.</summary>
+    /// <summary>Returns the bytes from a position on, up to the end of its block.</summary>
     private RmaSlice SliceAt(long position, long most)
     {
         (long block, long offset) = Math.DivRem(position, _blockLength);

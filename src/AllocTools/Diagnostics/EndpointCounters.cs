@@ -65,10 +65,10 @@ internal sealed class EndpointCounters
     /// <summary>Counts a dropped notification.</summary>
     public void LostNotification() => Interlocked.Increment(ref _lostNotifications);
 
-    /// <summary>Counts a peer that has come into a state.</summary>
+    /// <summary>Counts a peer's change to a state.</summary>
     public void PeerChanged(RmaPeerState state) => Interlocked.Increment(ref _peerChanges[(int)state]);
 
-    /// <summary>All successful operations so far.</summary>
+    /// <summary>Returns the number of all successful operations so far.</summary>
     public long Succeeded() => Kinds.Sum(kind => Volatile.Read(ref _operations[(int)kind]));
 
     public RmaEndpointStatistics Snapshot() => new()

@@ -11,7 +11,7 @@ internal sealed class GuardedLogger : ILogger
 
     private GuardedLogger(ILogger inner) => _inner = inner;
 
-    /// <summary>The same logger, guarded.</summary>
+    /// <summary>Returns the same logger, guarded.</summary>
     public static ILogger Over(ILogger logger) => logger as GuardedLogger ?? new GuardedLogger(logger);
 
     public IDisposable? BeginScope<TState>(TState state)

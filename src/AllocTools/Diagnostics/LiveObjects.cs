@@ -9,7 +9,7 @@ internal sealed class LiveObjects<T>
     private readonly Lock _gate = new();
     private readonly List<(WeakReference<T> Reference, string PoolName)> _all = [];
 
-    /// <summary>Adds one, or changes its pool's name.</summary>
+    /// <summary>Adds an object, or changes its pool's name.</summary>
     public void Add(T item, string poolName)
     {
         lock (_gate)
@@ -20,7 +20,7 @@ internal sealed class LiveObjects<T>
     }
 
     /// <summary>Removes an object.</summary>
-    /// <returns>False: it was not found.</returns>
+    /// <returns>False if it was not found.</returns>
     public bool TryRemove(T item, [NotNullWhen(true)] out string? poolName)
     {
         lock (_gate)

@@ -8,7 +8,7 @@ namespace AllocTools.Diagnostics;
 /// <param name="Provider">The transport.</param>
 internal sealed record Observed<TStatistics>(TStatistics Now, string PoolName, string Provider)
 {
-    /// <summary>A value with the common tags, and some more.</summary>
+    /// <summary>Returns a value with the common tags, and some more.</summary>
     public Measurement<long> Measure(long value, params ReadOnlySpan<KeyValuePair<string, object?>> more) =>
         new(value, [RmaTags.Tag(RmaTags.PoolName, PoolName), RmaTags.Tag(RmaTags.Provider, Provider), .. more]);
 }

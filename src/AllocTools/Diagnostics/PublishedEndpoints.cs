@@ -20,7 +20,7 @@ internal sealed class PublishedEndpoints
     }
 
     /// <summary>Removes an endpoint, and keeps the current values of its counters.</summary>
-    /// <returns>False: it was not found.</returns>
+    /// <returns>False if it was not found.</returns>
     public bool Remove(IRmaEndpoint endpoint)
     {
         lock (_gate)
@@ -34,7 +34,7 @@ internal sealed class PublishedEndpoints
         }
     }
 
-    /// <summary>The counters of all, by pool and provider.</summary>
+    /// <summary>Returns the counters of all endpoints, by pool and provider.</summary>
     public List<Observed<RmaEndpointStatistics>> ObserveCounters()
     {
         lock (_gate)
@@ -49,7 +49,7 @@ internal sealed class PublishedEndpoints
         }
     }
 
-    /// <summary>The present work of the open endpoints, by pool and provider.</summary>
+    /// <summary>Returns the present work of the open endpoints, by pool and provider.</summary>
     public List<Observed<RmaEndpointStatistics[]>> ObserveLive()
     {
         lock (_gate)

@@ -81,7 +81,7 @@ internal static class RmaActivities
         }
         catch (Exception e)
         {
-            // It may have begun.
+            // The span may have begun.
             Activity.Current = callers;
             ListenerFailures.Report(logger, e);
             return null;

@@ -114,8 +114,8 @@ public sealed class RmaMetrics
 
     /// <summary>Counts a change of a pool's configuration while the pool runs; <c>AddRmaMemoryPool</c> does so when its section changes.</summary>
     /// <param name="pool">The pool; only a weak reference is kept.</param>
-    /// <param name="accepted">False: it was invalid, and the previous options are still in force.</param>
-    /// <param name="changed">False: nothing that is in force is different since, so that it is not counted; the configuration is valid all the same.</param>
+    /// <param name="accepted">False if it was invalid, and the previous options are still in force.</param>
+    /// <param name="changed">False if nothing that is in force has changed, so that it is not counted; the configuration is valid all the same.</param>
     public void CountReload(IRmaMemoryPool pool, bool accepted, bool changed = true)
     {
         ArgumentNullException.ThrowIfNull(pool);
@@ -123,11 +123,11 @@ public sealed class RmaMetrics
     }
 
     /// <summary>
-    /// Shows an endpoint until it is removed or collected; one that is removed after it was closed stays in the counters of
-    /// its pool. Adding it again changes nothing.
+    /// Publishes an endpoint until it is removed or collected; the counters of one that is removed after it was closed
+    /// stay in those of its pool. Adding it again has no effect.
     /// </summary>
     /// <param name="endpoint">The endpoint; only a weak reference is kept.</param>
-    /// <param name="poolName">The pool that it is shown with.</param>
+    /// <param name="poolName">The name of the pool that it is published with.</param>
     public void Add(IRmaEndpoint endpoint, string poolName)
     {
         ArgumentNullException.ThrowIfNull(endpoint);
@@ -137,7 +137,7 @@ public sealed class RmaMetrics
             metered.Counters.Instruments = new EndpointInstruments(_operation, poolName, endpoint.Context.Traits.ProviderName, metered.Logger);
     }
 
-    /// <summary>Counts an endpoint no further; what it did stays counted. One that isn't here is ignored.</summary>
+    /// <summary>Stops publishing an endpoint; what it has counted so far remains. An unknown endpoint is ignored.</summary>
     /// <param name="endpoint">The endpoint.</param>
     public void Remove(IRmaEndpoint endpoint)
     {
@@ -280,7 +280,7 @@ public sealed class RmaMetrics
 
     private ReloadCounts ReloadsOf(IRmaMemoryPool pool, RmaPoolStatistics now) => _reloads.GetOrCreateValue(pool);
 
-    /// <summary>A closed pool is shown as long as it still has registered memory.</summary>
+    /// <summary>Observes the live pools. A closed pool is included as long as it still has registered memory.</summary>
     private IEnumerable<Observed<T>> LivePools<T>(Func<IRmaMemoryPool, RmaPoolStatistics, T> look) =>
         from live in _pools.All()
         let now = live.Object.GetStatistics()
@@ -289,7 +289,7 @@ public sealed class RmaMetrics
 
     private IEnumerable<Observed<RmaPoolStatistics>> LivePools() => LivePools((_, now) => now);
 
-    /// <summary>What became of the changes of one pool's configuration.</summary>
+    /// <summary>Counts the changes of one pool's configuration, by outcome.</summary>
     private sealed class ReloadCounts
     {
         private long _accepted;

@@ -1,6 +1,6 @@
 namespace AllocTools.Diagnostics;
 
-/// <summary>The names and values of the tags of metrics and spans. Never an address, a key or a peer.</summary>
+/// <summary>The names and values of the tags of metrics and spans. They never contain an address, a key or a peer.</summary>
 internal static class RmaTags
 {
     public const string PoolName = "rma.pool.name";
@@ -10,16 +10,16 @@ internal static class RmaTags
     public const string Operation = "rma.operation";
     public const string ErrorType = "error.type";
 
-    /// <summary>What became of a change of the configuration.</summary>
+    /// <summary>The outcome of a change of the configuration.</summary>
     public const string Outcome = "rma.outcome";
 
-    /// <summary>Why a registration cache has let a registration go.</summary>
+    /// <summary>Why a registration cache has dropped a registration.</summary>
     public const string Reason = "rma.reason";
 
-    /// <summary>Bytes of a span.</summary>
+    /// <summary>The length in bytes.</summary>
     public const string Length = "rma.length";
 
-    /// <summary>Operations of a batch's span.</summary>
+    /// <summary>The number of operations in a batch.</summary>
     public const string Count = "rma.batch.count";
 
     public const string Rented = "rented";
@@ -31,13 +31,18 @@ internal static class RmaTags
     public const string Accepted = "accepted";
     public const string Rejected = "rejected";
 
-    /// <summary>The size class of registrations that no class has: those of exposures of their own, and those that could not be undone.</summary>
+    /// <summary>
+    /// The size class of registrations outside all classes: those of exposures of their own, and those that could not
+    /// be undone.
+    /// </summary>
     public const string Exposure = "exposure";
 
-    /// <summary>What further errors are called once there are many kinds (an OpenTelemetry convention).</summary>
+    /// <summary>The name of further kinds of errors once there are many (an OpenTelemetry convention).</summary>
     public const string OtherError = "_OTHER";
 
-    /// <summary>What an error is called: its symbol without libfabric's prefix, such as ENOMEM, or else its type.</summary>
+    /// <summary>
+    /// Returns the name of an error: its symbol without libfabric's prefix, such as ENOMEM, or otherwise its type.
+    /// </summary>
     public static string ErrorTypeOf(Exception error) => error switch
     {
         RmaException { ErrorName: { Length: > 0 } name } => name.StartsWith("FI_", StringComparison.Ordinal) ? name[3..] : name,

@@ -3,57 +3,56 @@ using AllocTools.Regions;
 namespace AllocTools.Endpoints;
 
 /// <summary>
-/// Moves the pool's memory between this process and its peers. While an operation runs, it holds its buffer, so that
-/// the memory can't be rented again: a buffer that is disposed meanwhile comes back to the pool when the operation
-/// ends.
+/// Moves the pool's memory between this process and its peers. While an operation runs, it holds its buffer, so that the
+/// memory can't be rented again. A buffer that is disposed meanwhile returns to the pool when the operation ends.
 /// </summary>
 /// <remarks>
 /// All members are safe to call from any thread. Operations to one peer are posted in the order of the calls.
-/// A <see cref="ValueTask"/> that an operation returns must be awaited exactly once: one that is never awaited keeps
-/// counting as an outstanding operation. A <c>timeout</c> is 0 to 24 hours, or
-/// <see cref="Timeout.InfiniteTimeSpan"/>; it includes the time spent waiting for such a place. When the endpoint is
-/// disposed, the tasks of operations that were started fail with an <see cref="RmaOperationException"/> (ECANCELED),
-/// and later calls throw <see cref="ObjectDisposedException"/> immediately.
+/// A <see cref="ValueTask"/> that an operation returns must be awaited exactly once: if it is never awaited, the
+/// operation counts as outstanding forever. A <c>timeout</c> is 0 to 24 hours, or <see cref="Timeout.InfiniteTimeSpan"/>.
+/// It includes the time spent waiting because too many operations are outstanding. When the endpoint is disposed, the
+/// tasks of operations that were started fail with an <see cref="RmaOperationException"/> (ECANCELED), and later calls
+/// throw <see cref="ObjectDisposedException"/> immediately.
 /// </remarks>
 public interface IRmaEndpoint : IAsyncDisposable, IDisposable
 {
-    /// <summary>The context it belongs to. Only buffers of pools on this context can be used.</summary>
+    /// <summary>The context that the endpoint belongs to. Only buffers of pools on this context can be used.</summary>
     IRmaContext Context { get; }
 
     /// <summary>
-    /// Its own address; peers pass it to <see cref="InsertPeer"/>. It starts with the transport's own, which a program
-    /// in C can pass to fi_av_insert unchanged; a trailer describes the transport (docs/wire-forms.md).
+    /// The endpoint's address, which peers pass to <see cref="InsertPeer"/>. It starts with the transport's own address,
+    /// which a C program can pass to fi_av_insert unchanged; a trailer describes the transport (docs/wire-forms.md).
     /// </summary>
     ReadOnlyMemory<byte> Address { get; }
 
-    /// <summary>The statistics of its operations so far, and of its present work; empty if an endpoint keeps no statistics.</summary>
+    /// <summary>Returns the statistics of the endpoint's operations so far, and of its current work; empty if an endpoint keeps no statistics.</summary>
     RmaEndpointStatistics GetStatistics() => new() { Operations = [] };
 
     /// <summary>
-    /// Inserts a peer (fi_av_insert). A peer that is inserted several times must be removed as often. A peer that was
-    /// lost is connected again: it is a new peer from then on, and its memory must be imported again.
+    /// Inserts a peer (fi_av_insert). A peer that is inserted several times must be removed as often. A peer that was lost
+    /// is connected again: it is a new peer from then on, and its memory must be imported again.
     /// </summary>
     /// <param name="address">
-    /// The peer's <see cref="Address"/>, or a transport's own address without a trailer, as from a program in C
+    /// The peer's <see cref="Address"/>, or a transport's own address without a trailer, for example from a C program
     /// (fi_getname). In that case the peer's protocol is unknown, and is not checked.
     /// </param>
-    /// <exception cref="RmaProviderException">The address does not belong to this transport, is damaged, or its peer
-    /// can't work with this endpoint; the message names both sides.</exception>
+    /// <exception cref="RmaProviderException">The address does not belong to this transport, is damaged, or its peer can't
+    /// work with this endpoint; the message describes both sides.</exception>
     RmaPeer InsertPeer(ReadOnlySpan<byte> address);
 
     /// <summary>
     /// Removes a peer (fi_av_remove): no more operations with it can be started. Outstanding ones continue, and the
-    /// transport keeps the address for them until the endpoint is closed.
+    /// transport keeps the address at least until they have ended.
     /// </summary>
     /// <param name="peer">A peer of this endpoint.</param>
-    /// <exception cref="ArgumentException">It belongs to another endpoint, or was already removed.</exception>
+    /// <exception cref="ArgumentException">The peer belongs to another endpoint, or was already removed.</exception>
     void RemovePeer(RmaPeer peer);
 
     /// <summary>
     /// Reports the peers whose state changes from this call on, until the endpoint is closed: a peer is lost, is back
     /// because it was inserted again, is slow (<see cref="RmaEndpointOptions.SlowPeerTime"/>), or is no longer slow.
-    /// Each call has its own reader, which never holds up the endpoint; a reader that is more than 1,024 reports behind
-    /// loses the oldest. Operations to a lost peer fail immediately with a <see cref="RmaPeerLostException"/>, even if
+    /// Each call has its own reader, which never delays the endpoint; a reader that falls more than 1,024 reports behind
+    /// loses the oldest ones. Operations to a lost peer fail immediately with an <see cref="RmaPeerLostException"/>, even if
     /// there is no reader.
     /// </summary>
     /// <param name="cancellationToken">Ends the reader.</param>
@@ -103,8 +102,8 @@ public interface IRmaEndpoint : IAsyncDisposable, IDisposable
     ValueTask WriteAsync(RmaSlice source, RemoteSlice destination, TimeSpan? timeout = null, CancellationToken cancellationToken = default);
 
     /// <summary>
-    /// Writes to a peer's memory, and notifies the peer by a number, which arrives once all bytes are in its memory,
-    /// and never before (<see cref="ReadNotificationsAsync"/>).
+    /// Writes to a peer's memory, and sends the peer a number. It arrives once all bytes are in the peer's memory, and never
+    /// before (<see cref="ReadNotificationsAsync"/>).
     /// </summary>
     /// <param name="source">The bytes to write, 1 byte or more.</param>
     /// <param name="destination">The destination, which must be at least as long.</param>
@@ -145,18 +144,18 @@ public interface IRmaEndpoint : IAsyncDisposable, IDisposable
         throw new NotSupportedException("This endpoint does not support writes with a notification.");
 
     /// <summary>
-    /// Takes the notifications that have arrived; like <see cref="ReadNotificationsAsync"/>, but without waiting. If
-    /// the caller makes progress, this call does so.
+    /// Takes the notifications that have arrived, like <see cref="ReadNotificationsAsync"/> but without waiting. If the
+    /// caller makes progress, this call does so.
     /// </summary>
-    /// <param name="notifications">Room for them.</param>
-    /// <returns>How many were taken.</returns>
+    /// <param name="notifications">Receives the notifications.</param>
+    /// <returns>The number of notifications taken.</returns>
     /// <exception cref="RmaNotificationsLostException">Some notifications were dropped, because they were not read in time.</exception>
     /// <exception cref="RmaException">The endpoint has failed, and all earlier notifications have been taken.</exception>
     int PollNotifications(Span<RmaNotification> notifications) => throw new NotSupportedException("This endpoint does not support writes with a notification.");
 
     /// <summary>Reads a peer's memory.</summary>
     /// <param name="destination">The destination.</param>
-    /// <param name="source">The bytes to read; at least as long as the destination.</param>
+    /// <param name="source">The bytes to read, which must be at least as long as the destination.</param>
     /// <param name="timeout">Replaces the endpoint's time-out.</param>
     /// <param name="cancellationToken">Requests cancellation; the operation may still be executed.</param>
     /// <exception cref="RmaOperationException">The operation failed, or the destination is read-only.</exception>
@@ -234,15 +233,15 @@ public interface IRmaEndpoint : IAsyncDisposable, IDisposable
 
     /// <summary>Posts an operation without a task; <see cref="Poll"/> returns its completion.</summary>
     /// <param name="operation">The operation.</param>
-    /// <returns>False when the transport or the endpoint is full: poll, then try again.</returns>
-    /// <exception cref="RmaOperationException">The transport refused it.</exception>
+    /// <returns>False if the transport or the endpoint is full: poll, then try again.</returns>
+    /// <exception cref="RmaOperationException">The transport refused the operation.</exception>
     bool TryPost(in RmaOperation operation);
 
     /// <summary>
     /// Takes the completions of operations that <see cref="TryPost"/> posted. If the caller makes progress, this call
     /// does so.
     /// </summary>
-    /// <param name="completions">Room for them.</param>
-    /// <returns>How many were taken.</returns>
+    /// <param name="completions">Receives the completions.</param>
+    /// <returns>The number of completions taken.</returns>
     int Poll(Span<RmaCompletion> completions);
 }

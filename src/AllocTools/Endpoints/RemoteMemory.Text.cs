@@ -6,8 +6,8 @@ using System.Text.Json.Serialization;
 namespace AllocTools.Endpoints;
 
 /// <remarks>
-/// Text form: the binary form in base64url without padding, for JSON, query strings and command lines. It contains the
-/// key, so <see cref="ToString"/> and string interpolation don't return it; only <see cref="Format"/> and JSON do.
+/// The text form is the binary form in base64url without padding, for JSON, query strings and command lines. It contains
+/// the key, so <see cref="ToString"/> and string interpolation don't return it; only <see cref="Format"/> and JSON do.
 /// </remarks>
 [JsonConverter(typeof(RemoteMemoryJsonConverter))]
 public readonly partial struct RemoteMemory : ISpanParsable<RemoteMemory>
@@ -20,7 +20,7 @@ public readonly partial struct RemoteMemory : ISpanParsable<RemoteMemory>
     /// <summary>Reads a text form.</summary>
     /// <param name="s">The text form, and nothing else.</param>
     /// <param name="provider">Not used.</param>
-    /// <exception cref="FormatException">It is not a text form; the message describes the error.</exception>
+    /// <exception cref="FormatException">The text is not a text form; the message describes the error.</exception>
     public static RemoteMemory Parse(string s, IFormatProvider? provider = null)
     {
         ArgumentNullException.ThrowIfNull(s);
@@ -35,7 +35,7 @@ public readonly partial struct RemoteMemory : ISpanParsable<RemoteMemory>
     /// <param name="s">The text form, and nothing else.</param>
     /// <param name="provider">Not used.</param>
     /// <param name="result">The result.</param>
-    /// <returns>False: it is not a text form.</returns>
+    /// <returns>False if the text is not a text form.</returns>
     public static bool TryParse([NotNullWhen(true)] string? s, IFormatProvider? provider, out RemoteMemory result) =>
         TryParse(s.AsSpan(), provider, out result);
 

@@ -5,15 +5,15 @@ using AllocTools.Endpoints.Addressing;
 namespace AllocTools.Endpoints;
 
 /// <summary>
-/// The description that a peer needs to access memory of this process by RMA. An exposure of the owner creates it; it
-/// is sent to the peer in its binary form, and imported there (<see cref="IRmaEndpoint.Import"/>). It is a value;
-/// slicing it makes no new registration.
+/// The description that a peer needs to access memory of this process by RMA. An exposure of the owner creates it. It is
+/// sent to the peer in its binary form, and imported there (<see cref="IRmaEndpoint.Import"/>). It is a value; slicing
+/// it makes no new registration.
 /// </summary>
 /// <remarks>
-/// Binary form, little-endian: magic 0xA7, version 2, access, kind of key (0 integer, 1 raw), key length (2 bytes),
-/// length of the description of the transport (2, zero without one), address (8), length (8), base of a raw key (8, else
-/// zero), key, description, CRC-32C of all preceding bytes (4). An integer key takes 8 bytes, a raw one up to
-/// <see cref="MaxKeyLength"/>. docs/wire-forms.md describes it byte by byte.
+/// The binary form is little-endian: magic 0xA7, version 2, access, kind of key (0 integer, 1 raw), key length
+/// (2 bytes), length of the description of the transport (2, zero without one), address (8), length (8), base of a raw
+/// key (8, else zero), key, description, CRC-32C of all preceding bytes (4). An integer key takes 8 bytes, a raw one up
+/// to <see cref="MaxKeyLength"/>. docs/wire-forms.md describes it byte by byte.
 /// </remarks>
 public readonly partial struct RemoteMemory : IEquatable<RemoteMemory>
 {
@@ -35,9 +35,9 @@ public readonly partial struct RemoteMemory : IEquatable<RemoteMemory>
 
     /// <summary>Describes memory that is accessed with an integer key.</summary>
     /// <param name="address">The value that an operation passes as the remote address of the first byte.</param>
-    /// <param name="length">Bytes, 0 or more.</param>
+    /// <param name="length">The length in bytes, 0 or more.</param>
     /// <param name="key">The remote key (fi_mr_key).</param>
-    /// <param name="access">The operations that the peer may use it for.</param>
+    /// <param name="access">The operations for which the peer may use the memory.</param>
     public RemoteMemory(ulong address, long length, ulong key, RmaAccess access)
     {
         CheckRange(address, length);
@@ -49,10 +49,10 @@ public readonly partial struct RemoteMemory : IEquatable<RemoteMemory>
 
     /// <summary>Describes memory whose key must be mapped at the initiator (fi_mr_raw_attr).</summary>
     /// <param name="address">The value that an operation passes as the remote address of the first byte.</param>
-    /// <param name="length">Bytes, 0 or more.</param>
+    /// <param name="length">The length in bytes, 0 or more.</param>
     /// <param name="rawKey">The key, 1 to <see cref="MaxKeyLength"/> bytes.</param>
     /// <param name="rawBase">The base address that belongs to the raw key.</param>
-    /// <param name="access">The operations that the peer may use it for.</param>
+    /// <param name="access">The operations for which the peer may use the memory.</param>
     public RemoteMemory(ulong address, long length, ReadOnlySpan<byte> rawKey, ulong rawBase, RmaAccess access)
     {
         CheckRange(address, length);
@@ -78,10 +78,10 @@ public readonly partial struct RemoteMemory : IEquatable<RemoteMemory>
         Length = length;
     }
 
-    /// <summary>What an operation passes as the remote address of the first byte: an address or an offset, as the owner's provider wants it.</summary>
+    /// <summary>The value that an operation passes as the remote address of the first byte: an address or an offset, depending on the owner's provider.</summary>
     public ulong Address { get; }
 
-    /// <summary>Bytes.</summary>
+    /// <summary>The length in bytes.</summary>
     public long Length { get; }
 
     /// <summary>The access that the owner grants to the peer.</summary>
@@ -107,13 +107,13 @@ public readonly partial struct RemoteMemory : IEquatable<RemoteMemory>
 
     private int KeyLength => _rawKey?.Length ?? IntegerKeyLength;
 
-    /// <summary>A copy with the transport that the memory belongs to.</summary>
+    /// <summary>Returns a copy with the transport that the memory belongs to.</summary>
     internal RemoteMemory Of(TransportDescription transport) => new(this, transport);
 
-    /// <summary>A part of it.</summary>
+    /// <summary>Returns a part of the memory.</summary>
     /// <param name="offset">Bytes from the start.</param>
-    /// <param name="length">Bytes; offset + length stay within.</param>
-    /// <exception cref="ArgumentOutOfRangeException">The part exceeds the whole.</exception>
+    /// <param name="length">The number of bytes; offset + length must not exceed the length of the memory.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The part exceeds the memory.</exception>
     public RemoteMemory Slice(long offset, long length)
     {
         RangeCheck.ThrowIfOutside(offset, length, Length);
@@ -122,7 +122,7 @@ public readonly partial struct RemoteMemory : IEquatable<RemoteMemory>
 
     /// <summary>Writes the binary form.</summary>
     /// <param name="destination">At least <see cref="EncodedLength"/> bytes.</param>
-    /// <returns>The bytes written.</returns>
+    /// <returns>The number of bytes written.</returns>
     /// <exception cref="ArgumentException">The destination is too short.</exception>
     public int WriteTo(Span<byte> destination)
     {
@@ -148,7 +148,7 @@ public readonly partial struct RemoteMemory : IEquatable<RemoteMemory>
         return EncodedLength;
     }
 
-    /// <summary>The binary form.</summary>
+    /// <summary>Returns the binary form.</summary>
     public byte[] ToArray()
     {
         byte[] bytes = new byte[EncodedLength];
@@ -157,11 +157,11 @@ public readonly partial struct RemoteMemory : IEquatable<RemoteMemory>
     }
 
     /// <summary>Reads a binary form, which may come from an untrusted source: every field is checked.</summary>
-    /// <param name="source">Starts with a binary form; more may follow.</param>
+    /// <param name="source">The bytes, which start with a binary form; more may follow.</param>
     /// <param name="memory">The result.</param>
     /// <param name="consumed">The number of bytes read.</param>
     /// <param name="error">The error, if false is returned.</param>
-    /// <returns>True when the bytes were a binary form.</returns>
+    /// <returns>True if the bytes start with a binary form.</returns>
     public static bool TryRead(
         ReadOnlySpan<byte> source, out RemoteMemory memory, out int consumed, [NotNullWhen(false)] out string? error)
     {
@@ -185,7 +185,7 @@ public readonly partial struct RemoteMemory : IEquatable<RemoteMemory>
     }
 
     /// <summary>Reads a binary form.</summary>
-    /// <param name="source">Starts with a binary form; more may follow.</param>
+    /// <param name="source">The bytes, which start with a binary form; more may follow.</param>
     /// <exception cref="FormatException">The bytes are not a binary form; the message describes the error.</exception>
     public static RemoteMemory Read(ReadOnlySpan<byte> source) =>
         TryRead(source, out RemoteMemory memory, out _, out string? error) ? memory : throw new FormatException(error);
@@ -249,12 +249,12 @@ public readonly partial struct RemoteMemory : IEquatable<RemoteMemory>
     /// <inheritdoc/>
     public override int GetHashCode() => HashCode.Combine(Address, Length, Key, RawBase);
 
-    /// <summary>True when both describe the same memory with the same key.</summary>
+    /// <summary>Returns true if both describe the same memory with the same key.</summary>
     public static bool operator ==(RemoteMemory left, RemoteMemory right) => left.Equals(right);
 
-    /// <summary>False when both describe the same memory with the same key.</summary>
+    /// <summary>Returns false if both describe the same memory with the same key.</summary>
     public static bool operator !=(RemoteMemory left, RemoteMemory right) => !left.Equals(right);
 
-    /// <summary>The length and the access, but never the address or the key.</summary>
+    /// <summary>Returns the length and the access, but never the address or the key.</summary>
     public override string ToString() => $"{Length} bytes, {Access}";
 }

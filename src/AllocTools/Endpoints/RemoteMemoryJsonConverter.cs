@@ -4,8 +4,8 @@ using System.Text.Json.Serialization;
 namespace AllocTools.Endpoints;
 
 /// <summary>
-/// Writes a <see cref="RemoteMemory"/> as a JSON string with its text form (<see cref="RemoteMemory.Format"/>). It
-/// applies automatically; it is public because generated serialization code creates an instance.
+/// Reads and writes a <see cref="RemoteMemory"/> as a JSON string with its text form (<see cref="RemoteMemory.Format"/>).
+/// It applies automatically; it is public because generated serialization code creates an instance.
 /// </summary>
 public sealed class RemoteMemoryJsonConverter : JsonConverter<RemoteMemory>
 {

@@ -3,9 +3,8 @@ using AllocTools.Validation;
 namespace AllocTools.Endpoints;
 
 /// <summary>
-/// A peer's memory, ready for reads and writes; created by <see cref="IRmaEndpoint.Import"/>. If keys are plain
-/// numbers, it holds no resources; a mapped key is unmapped when the region is disposed and no operation uses it any
-/// more.
+/// A peer's memory, ready for reads and writes; created by <see cref="IRmaEndpoint.Import"/>. If keys are plain numbers,
+/// it holds no resources. A mapped key is unmapped when the region is disposed and no operation uses it any more.
 /// </summary>
 /// <remarks>Safe to use from any thread.</remarks>
 public sealed class RemoteRegion : IDisposable
@@ -18,7 +17,7 @@ public sealed class RemoteRegion : IDisposable
     /// <param name="peer">The owner of the memory.</param>
     /// <param name="memory">The description that the peer sent.</param>
     /// <param name="key">The key that operations pass: the integer key, or the result of mapping a raw key.</param>
-    /// <param name="unmap">Unmaps the key; null if there is nothing to unmap. It must not throw.</param>
+    /// <param name="unmap">Unmaps the key; null if there is nothing to unmap. Must not throw.</param>
     internal RemoteRegion(RmaPeer peer, RemoteMemory memory, ulong key, Action? unmap)
     {
         Peer = peer;
@@ -36,27 +35,27 @@ public sealed class RemoteRegion : IDisposable
     /// <summary>The key that operations pass.</summary>
     public ulong Key { get; }
 
-    /// <summary>Bytes.</summary>
+    /// <summary>The length in bytes.</summary>
     public long Length => Memory.Length;
 
-    /// <summary>A part of it.</summary>
+    /// <summary>Returns a part of the region.</summary>
     /// <param name="offset">Bytes from the start.</param>
-    /// <param name="length">Bytes; offset + length stay within.</param>
-    /// <exception cref="ArgumentOutOfRangeException">The part exceeds the whole.</exception>
+    /// <param name="length">The number of bytes; offset + length must not exceed the length of the region.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The part exceeds the region.</exception>
     public RemoteSlice Slice(long offset, long length)
     {
         RangeCheck.ThrowIfOutside(offset, length, Length);
         return new RemoteSlice(this, offset, length);
     }
 
-    /// <summary>The rest of it.</summary>
+    /// <summary>Returns the rest of the region.</summary>
     /// <param name="offset">Bytes from the start.</param>
     /// <exception cref="ArgumentOutOfRangeException">The offset is beyond the end.</exception>
     public RemoteSlice Slice(long offset) => Slice(offset, RangeCheck.Rest(offset, Length));
 
-    /// <summary>A part of it, such as <c>remote[16..]</c> or <c>remote[..length]</c>.</summary>
-    /// <param name="range">Which bytes; its ends are below 2 GiB.</param>
-    /// <exception cref="ArgumentOutOfRangeException">The part exceeds the whole.</exception>
+    /// <summary>Gets a part of the region, such as <c>remote[16..]</c> or <c>remote[..length]</c>.</summary>
+    /// <param name="range">The range of bytes; its ends must be below 2 GiB.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The part exceeds the region.</exception>
     public RemoteSlice this[Range range]
     {
         get
@@ -74,7 +73,7 @@ public sealed class RemoteRegion : IDisposable
             throw Disposed("");
     }
 
-    /// <returns>False: the region is disposed.</returns>
+    /// <returns>False if the region is disposed.</returns>
     internal bool TryAddUse()
     {
         if (IsDisposed)
@@ -108,7 +107,7 @@ public sealed class RemoteRegion : IDisposable
     private string Describe() => $"{InWords.Bytes(Length)} of {Peer}";
 
     /// <summary>
-    /// Keeps a mapped key once more while another <see cref="AddUse"/> keeps it; the region may have been disposed
+    /// Keeps a mapped key once more while another <see cref="AddUse"/> keeps it. The region may have been disposed
     /// meanwhile.
     /// </summary>
     internal void AddUseAgain()
@@ -124,7 +123,7 @@ public sealed class RemoteRegion : IDisposable
             _unmap();
     }
 
-    /// <summary>The length, the owner and the granted access.</summary>
+    /// <summary>Returns the length, the owner and the granted access.</summary>
     public override string ToString() => $"{Describe()}, for {Memory.Access}{(IsDisposed ? ", disposed" : "")}";
 
     /// <summary>

@@ -12,21 +12,21 @@ public readonly struct RemoteSlice
         Length = length;
     }
 
-    /// <summary>The whole.</summary>
+    /// <summary>The region that this is a part of.</summary>
     public RemoteRegion Region { get; }
 
-    /// <summary>Bytes from the start of the whole.</summary>
+    /// <summary>The offset in bytes from the start of the region.</summary>
     public long Offset { get; }
 
-    /// <summary>Bytes.</summary>
+    /// <summary>The length in bytes.</summary>
     public long Length { get; }
 
     /// <summary>The value that an operation passes as the remote address of the first byte.</summary>
     public ulong Address => Region.Memory.Address + (ulong)Offset;
 
-    /// <summary>A part of it.</summary>
+    /// <summary>Returns a part of the slice.</summary>
     /// <param name="offset">Bytes from the start of this slice.</param>
-    /// <param name="length">Bytes; offset + length stay within this slice.</param>
+    /// <param name="length">The number of bytes; offset + length must not exceed the length of this slice.</param>
     /// <exception cref="ArgumentOutOfRangeException">The part exceeds the slice.</exception>
     public RemoteSlice Slice(long offset, long length)
     {
@@ -34,13 +34,13 @@ public readonly struct RemoteSlice
         return new RemoteSlice(Region, Offset + offset, length);
     }
 
-    /// <summary>The rest of it.</summary>
+    /// <summary>Returns the rest of the slice.</summary>
     /// <param name="offset">Bytes from the start of this slice.</param>
     /// <exception cref="ArgumentOutOfRangeException">The offset is beyond the end.</exception>
     public RemoteSlice Slice(long offset) => Slice(offset, RangeCheck.Rest(offset, Length));
 
-    /// <summary>A part of it, such as <c>slice[16..]</c> or <c>slice[..^16]</c>.</summary>
-    /// <param name="range">Which bytes; its ends are below 2 GiB.</param>
+    /// <summary>Gets a part of the slice, such as <c>slice[16..]</c> or <c>slice[..^16]</c>.</summary>
+    /// <param name="range">The range of bytes; its ends must be below 2 GiB.</param>
     /// <exception cref="ArgumentOutOfRangeException">The part exceeds the slice.</exception>
     public RemoteSlice this[Range range]
     {
@@ -51,10 +51,10 @@ public readonly struct RemoteSlice
         }
     }
 
-    /// <summary>Which bytes of which region.</summary>
+    /// <summary>Describes which bytes of which region the slice covers.</summary>
     public override string ToString() => Region is null ? "no remote memory" : $"{InWords.Bytes(Length)} at offset {InWords.Number(Offset)} of {Region}";
 
-    /// <summary>The whole region as a slice.</summary>
+    /// <summary>Returns the whole region as a slice.</summary>
     /// <param name="region">The region.</param>
     public static implicit operator RemoteSlice(RemoteRegion region)
     {
@@ -62,7 +62,7 @@ public readonly struct RemoteSlice
         return new RemoteSlice(region, 0, region.Length);
     }
 
-    /// <summary>The whole region as a slice.</summary>
+    /// <summary>Returns the whole region as a slice.</summary>
     /// <param name="region">The region.</param>
     public static RemoteSlice FromRemoteRegion(RemoteRegion region) => region;
 }

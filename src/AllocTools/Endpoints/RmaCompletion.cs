@@ -3,7 +3,7 @@ namespace AllocTools.Endpoints;
 /// <summary>The completion of an operation that was posted without a task.</summary>
 /// <param name="Context">The caller's own number, from <see cref="RmaOperation.Context"/>.</param>
 /// <param name="Kind">The operation.</param>
-/// <param name="Length">The bytes that it moved. For a receive that failed with FI_ETRUNC: the length of the message that was too long, or 0 if the transport does not report it.</param>
+/// <param name="Length">The number of bytes that the operation moved. For a receive that failed with FI_ETRUNC, the length of the message that was too long, or 0 if the transport does not report it.</param>
 /// <param name="ErrorCode">0, or the positive fi_errno value; FI_ETIMEDOUT if the operation timed out.</param>
 public readonly record struct RmaCompletion(ulong Context, RmaOperationKind Kind, long Length, int ErrorCode)
 {

@@ -4,7 +4,7 @@ using AllocTools.Endpoints.Engine;
 
 namespace AllocTools.Endpoints;
 
-/// <content>Closing: calls into the transport and the endpoint's thread stop, owners are notified, then the driver closes.</content>
+/// <content>Closes the endpoint: calls into the transport and the endpoint's thread stop, owners are notified, then the driver closes.</content>
 public partial class RmaEndpoint
 {
     /// <summary>
@@ -19,7 +19,7 @@ public partial class RmaEndpoint
     /// <summary>How long closing waits for its own calls; closing a connection may take seconds.</summary>
     private static readonly TimeSpan CloseTime = TimeSpan.FromSeconds(10);
 
-    /// <summary>The sum of these times.</summary>
+    /// <summary>The longest time for which disposing waits: for callers, for the thread, and for the calls that close.</summary>
     private static readonly TimeSpan MostCloseTime = (2 * StopTime) + CloseTime;
 
     private readonly TaskCompletionSource _closed = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -28,10 +28,10 @@ public partial class RmaEndpoint
     internal Task Closed => _closed.Task;
 
     /// <summary>
-    /// Closes the endpoint. Outstanding operations fail, and their buffers are free once this call returns. If a call
-    /// into the transport does not return, this call stops waiting: after 2 s for a call by a caller, 2 s for a call by
-    /// the endpoint's thread, and 10 s for the calls that close the endpoint. It logs that, and closing continues once
-    /// those calls have returned; until then the buffers are quarantined. A second call does nothing. It never throws.
+    /// Closes the endpoint. Outstanding operations fail, and their buffers are free once this call returns. If a call into
+    /// the transport does not return, this call stops waiting: after 2 s for a caller's call, 2 s for a call by the
+    /// endpoint's thread, and 10 s for the calls that close the endpoint. It logs that, and closing continues once those
+    /// calls have returned; until then the buffers are quarantined. A second call does nothing. Never throws.
     /// </summary>
     public void Dispose()
     {
@@ -59,7 +59,7 @@ public partial class RmaEndpoint
     /// <summary>Closes the endpoint on a separate thread, which may have to wait forever.</summary>
     /// <param name="closed">Completes when the endpoint is closed, or when a call is stuck and the owners of operations
     /// have been notified.</param>
-    /// <returns>False: it was already closed.</returns>
+    /// <returns>False if the endpoint was already closed.</returns>
     private bool TryBeginClosing([NotNullWhen(true)] out Task? closed)
     {
         closed = null;
@@ -97,9 +97,9 @@ public partial class RmaEndpoint
         bool hasStopped = loop is null || loop.TryStop(StopTime);
         if (hasStopped && isIdle && _driver.MustRecallBeforeClosing)
             _starter.Progress.PostWaiting();
-        // Owners are notified however long closing takes.
+        // Owners are notified now, however long closing takes.
         _starter.Progress.FailAll(fabricIsDone: false);
-        // Not on this thread, because what awaits the operations may go on there.
+        // Asynchronously, because code that awaits the operations could otherwise continue on this thread.
         _ = _delays.CancelAsync();
         _notifications.Close();
         if (!isIdle || !hasStopped)
@@ -117,7 +117,7 @@ public partial class RmaEndpoint
             _starter.Progress.Completions.ReleaseKept();
         else
             _driver.WhenDone(ReleaseAll);
-        // This comes last, because the cancellation of an operation may wake the loop until the operation has ended.
+        // Disposed last, because cancelling an operation may wake the loop until the operation has ended.
         _starter.Dispose();
         _contextLease.Dispose();
         if (isDone)

@@ -4,7 +4,7 @@ using AllocTools.Endpoints.Engine;
 
 namespace AllocTools.Endpoints;
 
-/// <content>Reads and plain writes are repeated, if the options say so.</content>
+/// <content>Repeats reads and plain writes, if the options require it.</content>
 public partial class RmaEndpoint
 {
     // Ends the delays between attempts when the endpoint is closed.
@@ -15,7 +15,7 @@ public partial class RmaEndpoint
     {
         if (_options.Retry.MaxRetries == 0)
             return StartWithoutResult(operation, timeout, cancellationToken);
-        // A mistake of the caller is thrown here, as without retries.
+        // A usage error is thrown here, as it is without retries.
         long started = _time.GetTimestamp();
         ValueTask first = StartWithoutResult(operation, timeout, cancellationToken);
         return first.IsCompletedSuccessfully ? first : RepeatAsync(first, operation, timeout ?? _options.OperationTimeout, started, cancellationToken);
@@ -46,8 +46,8 @@ public partial class RmaEndpoint
                 }
                 catch (Exception mistake) when (mistake is ArgumentException or InvalidOperationException)
                 {
-                    // The buffer was returned, the region disposed, the peer removed or the endpoint closed during the
-                    // delay: the operation ends with its own error.
+                    // During the delay, the buffer was returned, the region was disposed, the peer was removed, or the endpoint
+                    // was closed. The operation ends with its own error.
                     ExceptionDispatchInfo.Throw(e);
                 }
             }
@@ -55,7 +55,7 @@ public partial class RmaEndpoint
         }
     }
 
-    /// <summary>What is left of an operation's time; null if it has no limit.</summary>
+    /// <summary>Returns the rest of an operation's time; null if it has no limit.</summary>
     private TimeSpan? RestOf(TimeSpan limit, long started) => limit == Timeout.InfiniteTimeSpan ? null : limit - _time.GetElapsedTime(started);
 
     /// <exception cref="RmaOperationException">The endpoint was closed meanwhile.</exception>
@@ -74,7 +74,7 @@ public partial class RmaEndpoint
         }
     }
 
-    /// <summary>The delay after so many attempts, of which a random part is left out.</summary>
+    /// <summary>Returns the delay after a number of attempts, shortened by a random part.</summary>
     private TimeSpan DelayAfter(int attempts)
     {
         RmaRetryOptions retry = _options.Retry;

@@ -6,7 +6,7 @@ using AllocTools.Validation;
 
 namespace AllocTools.Endpoints;
 
-/// <content>Operations and batches are checked, started, and traced if there is a listener.</content>
+/// <content>Checks and starts operations and batches, and traces them if there is a listener.</content>
 public partial class RmaEndpoint
 {
     private ValueTask StartWithoutResult(in RmaOperation operation, TimeSpan? timeout, CancellationToken cancellationToken)
@@ -23,7 +23,7 @@ public partial class RmaEndpoint
             ? new ValueTask<RmaReceiveResult>(slot!, slot!.Version)
             : later;
 
-    /// <summary>Starts an operation with a span, which allocates, unlike the start without one.</summary>
+    /// <summary>Starts an operation with a span, which allocates, unlike a start without one.</summary>
     private ValueTask<RmaReceiveResult> Trace(in RmaOperation operation, TimeSpan? timeout, CancellationToken cancellationToken)
     {
         Activity? callers = Activity.Current;
@@ -34,7 +34,7 @@ public partial class RmaEndpoint
         }
         catch (Exception e)
         {
-            // The exception is thrown immediately, as without a span.
+            // The exception is thrown immediately, as it is without a span.
             span.Fail(e);
             span.Dispose();
             throw;
@@ -62,7 +62,7 @@ public partial class RmaEndpoint
     }
 
     /// <summary>Starts an operation with a task.</summary>
-    /// <returns>True: the slot carries the task. False: <paramref name="later"/> is the task.</returns>
+    /// <returns>True if the slot carries the task; false if <paramref name="later"/> is the task.</returns>
     private bool Start(
         in RmaOperation operation, TimeSpan? timeout, CancellationToken cancellationToken, out OperationSlot? slot, out ValueTask<RmaReceiveResult> later)
     {
@@ -95,7 +95,7 @@ public partial class RmaEndpoint
         }
     }
 
-    /// <summary>Checks an operation that is added to a batch like one that is started.</summary>
+    /// <summary>Checks an operation that is added to a batch, like one that is started.</summary>
     internal void CheckForBatch(in RmaOperation operation)
     {
         ThrowIfClosed();
@@ -128,8 +128,8 @@ public partial class RmaEndpoint
     internal RmaSpan StartBatchSpan(BatchList batch) => RmaActivities.StartBatch(_context.Traits.ProviderName, batch.Count, batch.Length, _context.Health.Logger);
 
     /// <summary>
-    /// An empty read or write completes immediately without the transport, because shm (libfabric 1.17) never completes
-    /// one. The buffer is checked nevertheless.
+    /// Whether an operation is an empty read or write, which completes immediately without the transport, because shm
+    /// (libfabric 1.17) never completes one. The buffer is checked nevertheless.
     /// </summary>
     private bool IsEmptyTransfer(in RmaOperation operation)
     {

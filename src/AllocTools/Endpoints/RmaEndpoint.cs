@@ -13,9 +13,9 @@ using Microsoft.Extensions.Options;
 namespace AllocTools.Endpoints;
 
 /// <summary>
-/// An endpoint of any transport: RMA and messages between rented buffers and peers' memory. The transport is a
-/// <see cref="RmaEndpointDriver"/>; everything else is implemented here. An endpoint is opened by
-/// <see cref="IRmaContext.OpenEndpoint"/>.
+/// An endpoint of any transport, for RMA and messages between rented buffers and peers' memory. The transport is a
+/// <see cref="RmaEndpointDriver"/>; everything else is implemented here. <see cref="IRmaContext.OpenEndpoint"/> opens an
+/// endpoint.
 /// </summary>
 /// <remarks>
 /// Every operation has a slot, and holds its buffer until its completion has been read. An operation that the transport
@@ -50,7 +50,7 @@ public partial class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
     /// </summary>
     /// <param name="context">The endpoint's context, which stays open until the endpoint is closed.</param>
     /// <param name="driver">The transport.</param>
-    /// <param name="options">The options, which are read once, here.</param>
+    /// <param name="options">The options, which are read only here.</param>
     /// <exception cref="OptionsValidationException">The options are invalid; each failure names the option and its value.</exception>
     [Experimental(ExperimentalId.Providers)]
     public RmaEndpoint(RmaContext context, RmaEndpointDriver driver, RmaEndpointOptions options)
@@ -58,10 +58,10 @@ public partial class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
     {
     }
 
-    /// <param name="context">The context it belongs to.</param>
+    /// <param name="context">The context that the endpoint belongs to.</param>
     /// <param name="driver">The transport.</param>
-    /// <param name="options">Its options.</param>
-    /// <param name="description">The contents of its address; the longest message is added.</param>
+    /// <param name="options">The endpoint's options.</param>
+    /// <param name="description">The contents of the address's trailer; the longest message is added.</param>
     private protected RmaEndpoint(RmaContext context, RmaEndpointDriver driver, RmaEndpointOptions options, TransportDescription description)
     {
         ArgumentNullException.ThrowIfNull(driver);
@@ -83,7 +83,7 @@ public partial class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
             _errors = new EndpointErrors(this, driver, context.Traits.ProviderName, options.Continuations == RmaContinuations.Inline);
             _states = new PeerStates(_errors, _counters, context.Health);
             _peers = new PeerTable(driver, _description, _states, context.Health.Logger);
-            // The thread that this starts reads completions immediately.
+            // The thread that the starter starts reads completions immediately.
             driver.Attach(this);
             _starter = new OperationStarter(context, driver, _errors, _gate, _completions, _notifications, _counters, _states, options);
         }
@@ -206,7 +206,7 @@ public partial class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
                 _starter.TryRunOrBreak();
                 taken += _notifications.Take(notifications[taken..]);
             }
-            // This must not come earlier, because notifications that were already taken would be lost.
+            // Checked only now, because notifications that were already taken would be lost otherwise.
             if (taken == 0)
             {
                 _notifications.ThrowIfLost();
@@ -317,7 +317,7 @@ public partial class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
     /// <summary>The time-out of operations that don't specify one.</summary>
     internal TimeSpan OperationTimeout => _options.OperationTimeout;
 
-    /// <summary>How many operations may be outstanding.</summary>
+    /// <summary>The maximum number of outstanding operations.</summary>
     internal int MaxOutstanding => _options.MaxOutstanding;
 
     /// <summary>Whether a thread of the endpoint makes progress.</summary>
@@ -327,15 +327,15 @@ public partial class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
     internal void TakeNotifications(INotificationSink sink) => _notifications.Sink = sink;
 
     /// <summary>
-    /// Declares that the caller, which has inserted a peer, starts no more operations with it, so that the peer may
-    /// end. If all callers that inserted the peer have declared this and no operation with it is outstanding, its loss
-    /// is neither logged nor counted nor reported.
+    /// Declares that the caller, which has inserted a peer, starts no more operations with it, so that the peer may go away.
+    /// If all callers that inserted the peer have declared this and no operation with it is outstanding, its loss is neither
+    /// logged nor counted nor reported.
     /// </summary>
     internal void FinishPeer(RmaPeer peer) => Entry(peer).Finish();
 
     /// <summary>
-    /// From now on, <see cref="InlineContinuation.Schedule(IThreadPoolWorkItem)"/> runs work items that it receives
-    /// inside a turn on the endpoint's own thread.
+    /// Makes <see cref="InlineContinuation.Schedule(IThreadPoolWorkItem)"/> run work items that it receives inside a turn on
+    /// the endpoint's own thread, from now on.
     /// </summary>
     internal void RunInline()
     {
@@ -343,9 +343,9 @@ public partial class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
         _starter.Loop?.RunInline();
     }
 
-    /// <summary>Starts an operation whose owner is notified as soon as its end is found; nothing is awaited or allocated.</summary>
-    /// <returns>False if the limit of outstanding operations is reached: try again once one has ended.</returns>
-    /// <exception cref="RmaOperationException">It can't be started: its peer is lost, or the endpoint failed.</exception>
+    /// <summary>Starts an operation whose owner is notified as soon as its end is found. Nothing is awaited or allocated.</summary>
+    /// <returns>False if the limit of outstanding operations is reached; try again once one has ended.</returns>
+    /// <exception cref="RmaOperationException">The operation can't be started: its peer is lost, or the endpoint has failed.</exception>
     internal bool TryStart(in RmaOperation operation, IOperationOwner owner)
     {
         Enter();
@@ -368,14 +368,14 @@ public partial class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
         bool isExpected = PeerTable.MayGo(peer, _starter.Slots);
         if (!_states.Lose(peer, loss with { IsReported = !isExpected }))
             return;
-        // An operation that is not yet seen in its slot when outstanding operations are ended will itself see the loss.
+        // An operation that is not seen in its slot when outstanding operations are ended will itself see the loss.
         Interop.Fence.Full();
         _starter.OnPeerLost();
     }
 
     internal void WakeForCompletions() => Volatile.Read(in _starter)?.WakeForCompletions();
 
-    /// <summary>A peer of this endpoint.</summary>
+    /// <summary>Returns the driver's object for a peer of this endpoint.</summary>
     private protected RmaDriverPeer Entry(RmaPeer peer)
     {
         Check(peer);

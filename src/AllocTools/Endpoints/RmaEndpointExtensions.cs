@@ -5,7 +5,7 @@ using AllocTools.Validation;
 
 namespace AllocTools.Endpoints;
 
-/// <summary>Higher-level calls that are made of an endpoint's operations.</summary>
+/// <summary>Higher-level calls that combine an endpoint's operations.</summary>
 public static class RmaEndpointExtensions
 {
     /// <summary>
@@ -13,22 +13,22 @@ public static class RmaEndpointExtensions
     /// written directly, all others through a spare buffer. The call completes when all bytes have been written.
     /// </summary>
     /// <remarks>
-    /// It creates one <see cref="RmaBatch"/>, and runs it once if nothing has to be copied, or if all copied bytes fit
-    /// into the spare buffer; otherwise it runs the batch again each time the spare buffer is full. If the call fails,
-    /// some of the bytes may have been written.
+    /// The call creates one <see cref="RmaBatch"/>, and runs it once if nothing has to be copied, or if all copied bytes fit
+    /// into the spare buffer. Otherwise it runs the batch again each time the spare buffer is full. If the call fails, some
+    /// of the bytes may have been written.
     /// </remarks>
     /// <param name="endpoint">The endpoint.</param>
     /// <param name="source">The bytes to write. Segments that
-    /// <see cref="RmaSlice.TryGet(ReadOnlyMemory{byte}, out RmaSlice)"/> finds are of the endpoint's context.</param>
+    /// <see cref="RmaSlice.TryGet(ReadOnlyMemory{byte}, out RmaSlice)"/> finds must belong to the endpoint's context.</param>
     /// <param name="destination">The destination, which must be at least as long.</param>
     /// <param name="spare">The buffer for copied bytes, 1 byte or more. If it is rented in advance, it is available
     /// even when the pool reaches its cap.</param>
     /// <param name="timeout">Replaces the endpoint's time-out for each run.</param>
     /// <param name="cancellationToken">Requests cancellation; the operation may still be executed.</param>
-    /// <returns>How many bytes were copied.</returns>
-    /// <exception cref="ArgumentException">The sequence is longer than the destination, the spare buffer is empty, or as for <see cref="RmaBatch.Write(RmaSlice, RemoteSlice)"/>.</exception>
+    /// <returns>The number of bytes that were copied.</returns>
+    /// <exception cref="ArgumentException">The sequence is longer than the destination, or the spare buffer is empty; also thrown as by <see cref="RmaBatch.Write(RmaSlice, RemoteSlice)"/>.</exception>
     /// <exception cref="InvalidOperationException">A buffer was returned, or the peer did not expose its memory for writing.</exception>
-    /// <exception cref="NotSupportedException">The endpoint has no batches.</exception>
+    /// <exception cref="NotSupportedException">The endpoint does not support batches.</exception>
     /// <exception cref="RmaBatchException">A write failed.</exception>
     /// <example>
     /// <code>
@@ -82,33 +82,33 @@ public static class RmaEndpointExtensions
 
     /// <summary>
     /// Receives messages of all peers into buffers of a pool, and returns each message in its buffer, in the order of
-    /// arrival, until it is cancelled or the endpoint is closed. Some receives are always posted, so that messages find
-    /// a receive while the caller processes earlier ones.
+    /// arrival, until the enumeration is cancelled or the endpoint is closed. Some receives are always posted, so that
+    /// messages find a receive while the caller processes earlier ones.
     /// </summary>
     /// <remarks>
     /// <para>If the caller makes progress, some thread must poll meanwhile.</para>
     /// <para>
-    /// Each message has its own buffer, so messages may be disposed later, in any order, by any thread. While the pool
-    /// has no room for another buffer, fewer receives are posted; when none is posted and no room becomes available
-    /// within <see cref="RmaMemoryPoolOptions.RentTimeout"/>, the enumeration throws
-    /// <see cref="RmaPoolExhaustedException"/>.
+    /// Each message has its own buffer, so messages may be disposed later, in any order, by any thread. While the pool has
+    /// no room for another buffer, fewer receives are posted. If none is posted and no room becomes available within
+    /// <see cref="RmaMemoryPoolOptions.RentTimeout"/>, the enumeration throws <see cref="RmaPoolExhaustedException"/>.
     /// </para>
     /// <para>
-    /// The end: when it is cancelled, or the endpoint is closed, messages that have already been received are returned
-    /// first; then the enumeration throws <see cref="OperationCanceledException"/>, or just ends, and all other buffers
-    /// are returned to the pool. A message that is in flight at that time may be lost with the receive that it matches,
-    /// or waits for the next receive of this endpoint. A caller who breaks out of the loop loses the messages that its
-    /// posted receives have already received. To lose none of them, cancel the token and continue to the end.
+    /// When the enumeration is cancelled or the endpoint is closed, messages that have already been received are returned
+    /// first. Then the enumeration throws <see cref="OperationCanceledException"/>, or just ends if the endpoint was closed,
+    /// and all other buffers are returned to the pool. A message that is in flight at that time may be lost with the receive
+    /// that it matches, or it waits for the next receive of this endpoint. A caller who breaks out of the loop loses the
+    /// messages that its posted receives have already received. To lose none of them, cancel the token and continue to the
+    /// end.
     /// </para>
     /// </remarks>
     /// <param name="endpoint">The endpoint.</param>
-    /// <param name="pool">The pool that buffers come from; it must be on the endpoint's context.</param>
-    /// <param name="bufferLength">The length of each buffer: the longest message, in bytes, that peers send. A longer one is lost, and reported by <see cref="RmaMessage.IsTruncated"/>.</param>
-    /// <param name="posted">How many receives are kept posted: 1 or more; all of them count among the operations that may be outstanding.</param>
-    /// <param name="cancellationToken">Ends it.</param>
+    /// <param name="pool">The pool that provides the buffers; it must be on the endpoint's context.</param>
+    /// <param name="bufferLength">The length of each buffer in bytes, which is the longest message that can be received. A longer one is lost, and reported by <see cref="RmaMessage.IsTruncated"/>.</param>
+    /// <param name="posted">The number of receives that are kept posted, 1 or more. All of them count as outstanding operations.</param>
+    /// <param name="cancellationToken">Ends the enumeration.</param>
     /// <exception cref="ArgumentOutOfRangeException">A number is less than 1.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
-    /// <exception cref="RmaPoolExhaustedException">The pool has no room for a single buffer.</exception>
+    /// <exception cref="RmaPoolExhaustedException">The pool does not have room for even one buffer.</exception>
     /// <exception cref="RmaOperationException">A receive failed.</exception>
     /// <example>
     /// <code>
@@ -134,13 +134,13 @@ public static class RmaEndpointExtensions
         return new Receiver(endpoint, pool, bufferLength, posted).RunAsync(cancellationToken);
     }
 
-    /// <summary>One enumeration's receives.</summary>
+    /// <summary>The receives of one enumeration.</summary>
     private sealed class Receiver(IRmaEndpoint endpoint, IRmaMemoryPool pool, long length, int count)
     {
         // The receives in the order in which they were posted, which is also the order in which messages match them.
         private readonly Queue<(RmaBuffer Buffer, ValueTask<RmaReceiveResult> Task)> _posted = new(count);
 
-        // A rent that waits for room.
+        // A rent that is waiting for room.
         private Task<RmaBuffer>? _renting;
 
         public async IAsyncEnumerable<RmaMessage> RunAsync([EnumeratorCancellation] CancellationToken cancellationToken = default)
@@ -171,7 +171,7 @@ public static class RmaEndpointExtensions
         }
 
         /// <summary>Posts the missing receives, as far as the pool has room for their buffers.</summary>
-        /// <returns>False: it is cancelled, or the endpoint is closed.</returns>
+        /// <returns>False if the enumeration is cancelled, or the endpoint is closed.</returns>
         private async ValueTask<bool> TryPostAsync(CancellationToken stop)
         {
             while (_posted.Count < count)
@@ -256,7 +256,7 @@ public static class RmaEndpointExtensions
                 (await _renting.ConfigureAwait(false)).Dispose();
         }
 
-        /// <summary>The receive was cancelled, or its endpoint closed.</summary>
+        /// <summary>Whether the receive was cancelled, or its endpoint was closed.</summary>
         private static bool IsEnd(Exception error, CancellationToken stop) =>
             (error is OperationCanceledException && stop.IsCancellationRequested) || error is ObjectDisposedException or RmaOperationException { ErrorCode: EndpointErrors.Canceled };
     }

@@ -3,7 +3,7 @@ using Microsoft.Extensions.Options;
 
 namespace AllocTools.Endpoints;
 
-/// <summary>Options of an endpoint, whatever its transport.</summary>
+/// <summary>Options of an endpoint of any transport.</summary>
 public class RmaEndpointOptions
 {
     /// <summary>Which threads make progress. Default: <see cref="RmaProgress.Endpoint"/>.</summary>
@@ -22,7 +22,7 @@ public class RmaEndpointOptions
     public TimeSpan OperationTimeout { get; set; } = TimeSpan.FromSeconds(30);
 
     /// <summary>
-    /// How many operations may be outstanding. Further ones wait for their turn; <see cref="IRmaEndpoint.TryPost"/>
+    /// How many operations may be outstanding. Further ones wait until one has ended; <see cref="IRmaEndpoint.TryPost"/>
     /// returns false. Range: 1 to 65,536. Default: 1,024.
     /// </summary>
     [OptionRange(1, 65536, "operations")]
@@ -48,14 +48,13 @@ public class RmaEndpointOptions
     /// Range: 0 to 1 s. Default: 50 µs.
     /// </summary>
     /// <remarks>
-    /// An await makes progress itself for up to ten times SpinTime before it suspends (at most 1 ms, or 2 ms if
-    /// completions keep arriving), unless recent awaits did so in vain; with 0, each await suspends after one poll. The
-    /// first check whether an operation has completed
-    /// (<see cref="ValueTask.IsCompleted"/>, <see cref="ValueTask.AsTask"/>) does the same. While it spins, the
-    /// endpoint's thread takes a whole processor: an endpoint that is used at least once in each SpinTime never
-    /// releases it. On 2 processors, two endpoints with one write every 10 ms took 12 % of a core at 50 µs, 25 % at 500
-    /// µs and 135 % at 5 ms, and writes became slower, because the spinning threads took the processors from the code
-    /// that awaits (docs/performance.md).
+    /// An await makes progress itself for up to ten times SpinTime before it suspends (at most 1 ms, or 2 ms if completions
+    /// keep arriving), unless recent awaits did so in vain. With 0, each await suspends after one poll. The first check
+    /// whether an operation has completed (<see cref="ValueTask.IsCompleted"/>, <see cref="ValueTask.AsTask"/>) does the
+    /// same. While the endpoint's thread spins, it uses a whole processor: if the endpoint is used at least once in each
+    /// SpinTime, the thread never releases it. On 2 processors, two endpoints with one write every 10 ms took 12 % of a core
+    /// at 50 µs, 25 % at 500 µs and 135 % at 5 ms. Writes also became slower, because the spinning threads took the
+    /// processors from the code that awaits (docs/performance.md).
     /// </remarks>
     [OptionTimeRange(0, 1000)]
     public TimeSpan SpinTime { get; set; } = TimeSpan.FromMicroseconds(50);
@@ -71,7 +70,7 @@ public class RmaEndpointOptions
     /// <summary>
     /// How long an operation may be outstanding before its peer is reported as slow
     /// (<see cref="IRmaEndpoint.ReadPeerChangesAsync"/>, a metric, the log). The operation continues until its own
-    /// time-out. It is checked every 250 ms. Range: 250 ms to 24 h, or -1 ms to never report a peer as slow.
+    /// time-out. Operations are checked every 250 ms. Range: 250 ms to 24 h, or -1 ms to never report a peer as slow.
     /// Default: 5 s.
     /// </summary>
     /// <remarks>

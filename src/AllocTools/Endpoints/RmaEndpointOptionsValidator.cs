@@ -6,15 +6,15 @@ using Microsoft.Extensions.Options;
 namespace AllocTools.Endpoints;
 
 /// <summary>
-/// The rules of <see cref="RmaEndpointOptions"/>, for the validator of a provider's options that contain them:
+/// Validates <see cref="RmaEndpointOptions"/>, for the validator of a provider's options that contain them:
 /// <c>[ValidateObjectMembers(typeof(RmaEndpointOptionsValidator))]</c> if it is generated from attributes.
 /// </summary>
 [Experimental(ExperimentalId.Providers)]
 public sealed class RmaEndpointOptionsValidator : IValidateOptions<RmaEndpointOptions>
 {
     /// <summary>Checks the range of each option. All failures are reported at once.</summary>
-    /// <param name="name">The path of the options, such as <c>CardOptions.Endpoint</c>: a failure starts with the part
-    /// after the first dot, here <c>Endpoint:SpinTime</c>. Null: it starts with the option's name.</param>
+    /// <param name="name">The path of the options, such as <c>CardOptions.Endpoint</c>. A failure starts with the part after
+    /// the first dot, here <c>Endpoint:SpinTime</c>; if the path is null, it starts with the option's name.</param>
     /// <param name="options">The options.</param>
     public ValidateOptionsResult Validate(string? name, RmaEndpointOptions options)
     {
@@ -30,11 +30,11 @@ public sealed class RmaEndpointOptionsValidator : IValidateOptions<RmaEndpointOp
     }
 }
 
-/// <summary>The ranges of <see cref="RmaEndpointOptions"/>, from its attributes.</summary>
+/// <summary>Validates the ranges of <see cref="RmaEndpointOptions"/> that its attributes declare.</summary>
 [OptionsValidator]
 internal sealed partial class RmaEndpointOptionsRanges : IValidateOptions<RmaEndpointOptions>;
 
-/// <summary>The rules of <see cref="RmaRetryOptions"/>.</summary>
+/// <summary>Validates <see cref="RmaRetryOptions"/>.</summary>
 internal sealed class RmaRetryOptionsValidator : IValidateOptions<RmaRetryOptions>
 {
     public ValidateOptionsResult Validate(string? name, RmaRetryOptions options)
@@ -48,6 +48,6 @@ internal sealed class RmaRetryOptionsValidator : IValidateOptions<RmaRetryOption
     }
 }
 
-/// <summary>The ranges of <see cref="RmaRetryOptions"/>, from its attributes.</summary>
+/// <summary>Validates the ranges of <see cref="RmaRetryOptions"/> that its attributes declare.</summary>
 [OptionsValidator]
 internal sealed partial class RmaRetryOptionsRanges : IValidateOptions<RmaRetryOptions>;

@@ -6,10 +6,10 @@ public enum RmaEndpointState
     /// <summary>Operations can complete.</summary>
     Open = 0,
 
-    /// <summary>A call into the transport does not return: operations time out until it does.</summary>
+    /// <summary>A call into the transport does not return. Operations time out until it does.</summary>
     Stuck = 1,
 
-    /// <summary>The transport reported an error that ends all progress: operations fail, and another endpoint must be opened.</summary>
+    /// <summary>The transport reported an error that ends all progress. Operations fail, and another endpoint must be opened.</summary>
     Failed = 2,
 
     /// <summary>The endpoint is closed.</summary>

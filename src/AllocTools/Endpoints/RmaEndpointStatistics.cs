@@ -11,21 +11,21 @@ public sealed record RmaEndpointStatistics
     public required IReadOnlyList<RmaOperationStatistics> Operations { get; init; }
 
     /// <summary>
-    /// How often a peer has come into each state: lost, slow, or up again after one of these. The insertion of a new
-    /// peer does not count. Empty if an endpoint keeps no statistics.
+    /// How often a peer has entered each state: lost, slow, or up again after one of these. The insertion of a new peer does
+    /// not count. Empty if an endpoint keeps no statistics.
     /// </summary>
     public IReadOnlyDictionary<RmaPeerState, long> PeerChanges { get; init; } = ReadOnlyDictionary<RmaPeerState, long>.Empty;
 
-    /// <summary>How many peers are in each state at present. Empty if an endpoint keeps no statistics.</summary>
+    /// <summary>The current number of peers in each state. Empty if an endpoint keeps no statistics.</summary>
     public IReadOnlyDictionary<RmaPeerState, int> Peers { get; init; } = ReadOnlyDictionary<RmaPeerState, int>.Empty;
 
-    /// <summary>Notifications of peers' writes that were dropped (<see cref="RmaNotificationsLostException"/>).</summary>
+    /// <summary>The number of notifications of peers' writes that were dropped (<see cref="RmaNotificationsLostException"/>).</summary>
     public long LostNotifications { get; init; }
 
-    /// <summary>Notifications that wait to be read.</summary>
+    /// <summary>The number of notifications that wait to be read.</summary>
     public int UnreadNotifications { get; init; }
 
-    /// <summary>Whether its operations can complete.</summary>
+    /// <summary>Whether the endpoint's operations can complete.</summary>
     public RmaEndpointState State { get; init; }
 
     /// <summary>
@@ -34,30 +34,30 @@ public sealed record RmaEndpointStatistics
     /// </summary>
     public int Limit { get; init; }
 
-    /// <summary>Operations that were started and have not ended.</summary>
+    /// <summary>The number of operations that were started and have not ended.</summary>
     public int Running { get; init; }
 
     /// <summary>
-    /// Operations that have ended for their caller (by a time-out or cancellation), but not for the transport: each
-    /// keeps its buffer quarantined.
+    /// The number of operations that have ended for their caller (by a time-out or cancellation), but not for the transport.
+    /// Each keeps its buffer quarantined.
     /// </summary>
     public int Abandoned { get; init; }
 
-    /// <summary>Operations that have ended, but whose result was not taken: a <see cref="ValueTask"/> that is never awaited keeps its place.</summary>
+    /// <summary>The number of operations that have ended, but whose result was not taken: a <see cref="ValueTask"/> that is never awaited keeps its place.</summary>
     public int Unclaimed { get; init; }
 
-    /// <summary>Operations that count against the limit: running, abandoned and unclaimed ones.</summary>
+    /// <summary>The number of operations that count against the limit: running, abandoned and unclaimed ones.</summary>
     public int Outstanding => Running + Abandoned + Unclaimed;
 
-    /// <summary>Operations that wait, because the limit of outstanding operations is reached.</summary>
+    /// <summary>The number of operations that wait because the limit of outstanding operations is reached.</summary>
     public int Pending { get; init; }
 
     /// <summary>
-    /// Running sends that wait because their peer has not received <c>Provider:Endpoint:MaxUnreceivedMessages</c> earlier messages yet.
+    /// The number of running sends that wait because their peer has not yet received <c>Provider:Endpoint:MaxUnreceivedMessages</c> earlier messages.
     /// </summary>
     public int HeldBackSends { get; init; }
 
-    /// <summary>The statistics in one line, for people; the format may change.</summary>
+    /// <summary>Returns the statistics in one line, for people to read; the format may change.</summary>
     public override string ToString() => Operations.Count == 0
         ? "no statistics"
         : string.Create(CultureInfo.InvariantCulture, $"{State}, {Outstanding:N0} of {Limit:N0} operations outstanding ({Abandoned:N0} abandoned, {Unclaimed:N0} unclaimed), {Pending:N0} pending; ")

@@ -1,12 +1,12 @@
 namespace AllocTools.Endpoints;
 
-/// <summary>Bytes do not have the check value that was computed where they came from: they were damaged on the way, or in memory.</summary>
+/// <summary>Thrown when bytes do not match the check value that was computed at their origin: they were damaged in transit or in memory.</summary>
 public sealed class RmaIntegrityException : RmaException
 {
-    /// <summary>Makes an error.</summary>
-    /// <param name="message">What was damaged, and where; both values are added.</param>
-    /// <param name="offset">Where the checked bytes begin.</param>
-    /// <param name="length">How many they are.</param>
+    /// <summary>Creates the exception.</summary>
+    /// <param name="message">What was damaged, and where; both check values are appended.</param>
+    /// <param name="offset">The offset of the checked bytes.</param>
+    /// <param name="length">The number of checked bytes.</param>
     /// <param name="expected">The check value that came with the bytes.</param>
     /// <param name="found">The check value of the bytes that were found.</param>
     public RmaIntegrityException(string message, long offset, long length, ulong expected, ulong found)
@@ -18,10 +18,10 @@ public sealed class RmaIntegrityException : RmaException
         Found = found;
     }
 
-    /// <summary>Where the checked bytes begin: in the stream, the message, or the memory.</summary>
+    /// <summary>The offset of the checked bytes in the stream, the message, or the memory.</summary>
     public long Offset { get; }
 
-    /// <summary>How many bytes were checked by that value.</summary>
+    /// <summary>The number of bytes that the check value covers.</summary>
     public long Length { get; }
 
     /// <summary>The check value that came with the bytes.</summary>

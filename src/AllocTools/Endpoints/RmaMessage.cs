@@ -3,8 +3,8 @@ using System.Diagnostics.CodeAnalysis;
 namespace AllocTools.Endpoints;
 
 /// <summary>
-/// A message of <see cref="RmaEndpointExtensions.ReceiveAllAsync"/>, in a rented buffer of its own. Dispose it, once, to return
-/// the buffer.
+/// A message of <see cref="RmaEndpointExtensions.ReceiveAllAsync"/>, in a rented buffer of its own. Dispose it exactly
+/// once to return the buffer.
 /// </summary>
 /// <remarks>
 /// A message that was too long for its buffer is lost, and is reported by an element in its place. Code that does not
@@ -31,25 +31,25 @@ public readonly struct RmaMessage : IDisposable
     /// <summary>The sender; null if the transport can't identify it, if the peer isn't inserted, or if <see cref="IsTruncated"/> is true.</summary>
     public RmaPeer? Sender { get; }
 
-    /// <summary>It was longer than its buffer, and is lost.</summary>
+    /// <summary>Whether the message was longer than its buffer, and is lost.</summary>
     [MemberNotNullWhen(true, nameof(Truncation))]
     public bool IsTruncated => Truncation is not null;
 
-    /// <summary>The error of a message that was too long; null if it was received.</summary>
+    /// <summary>The error of a message that was too long; null if the message was received.</summary>
     public RmaMessageTruncatedException? Truncation { get; }
 
-    /// <summary>Its length, in bytes.</summary>
-    /// <exception cref="RmaMessageTruncatedException">It was too long, and is lost.</exception>
+    /// <summary>The length of the message in bytes.</summary>
+    /// <exception cref="RmaMessageTruncatedException">The message was too long, and is lost.</exception>
     public long Length => Truncation is null ? _length : throw Truncation;
 
-    /// <summary>Its bytes. They must not be used after it was disposed.</summary>
-    /// <exception cref="RmaMessageTruncatedException">It was too long, and is lost.</exception>
-    /// <exception cref="InvalidOperationException">It was disposed.</exception>
+    /// <summary>The bytes of the message, which must not be used after it was disposed.</summary>
+    /// <exception cref="RmaMessageTruncatedException">The message was too long, and is lost.</exception>
+    /// <exception cref="InvalidOperationException">The message was disposed.</exception>
     public Span<byte> Span => Buffer.GetSpan(0, Length);
 
-    /// <summary>Its bytes. They must not be used after it was disposed.</summary>
-    /// <exception cref="RmaMessageTruncatedException">It was too long, and is lost.</exception>
-    /// <exception cref="InvalidOperationException">It was disposed.</exception>
+    /// <summary>The bytes of the message, which must not be used after it was disposed.</summary>
+    /// <exception cref="RmaMessageTruncatedException">The message was too long, and is lost.</exception>
+    /// <exception cref="InvalidOperationException">The message was disposed.</exception>
     public Memory<byte> Memory
     {
         get

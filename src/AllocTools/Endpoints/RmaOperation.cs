@@ -41,7 +41,7 @@ public readonly struct RmaOperation
     public static RmaOperation Write(RmaSlice source, RemoteSlice destination, ulong context = 0) =>
         new(RmaOperationKind.Write, source, destination, default, context);
 
-    /// <summary>Writes local memory to a peer's memory, and notifies the peer by a number once the bytes are there.</summary>
+    /// <summary>Writes local memory to a peer's memory, and sends the peer a number once the bytes are there.</summary>
     /// <param name="source">The bytes to write, 1 byte or more.</param>
     /// <param name="destination">The destination, which must be at least as long.</param>
     /// <param name="notification">The number; it must fit into the traits' <see cref="Regions.RmaProviderTraits.NotificationSize"/> bytes.</param>
@@ -51,7 +51,7 @@ public readonly struct RmaOperation
 
     /// <summary>Reads a peer's memory into local memory.</summary>
     /// <param name="destination">The destination.</param>
-    /// <param name="source">The bytes to read; at least as long as the destination.</param>
+    /// <param name="source">The bytes to read, which must be at least as long as the destination.</param>
     /// <param name="context">The caller's own number.</param>
     public static RmaOperation Read(RmaSlice destination, RemoteSlice source, ulong context = 0) =>
         new(RmaOperationKind.Read, destination, source, default, context);

@@ -1,14 +1,14 @@
 namespace AllocTools.Endpoints;
 
-/// <summary>An operation of an endpoint failed at the transport.</summary>
+/// <summary>Thrown when an operation of an endpoint failed at the transport.</summary>
 public class RmaOperationException : RmaException
 {
-    /// <summary>Makes an error.</summary>
-    /// <param name="message">The operation, the error and its name, the length, the provider.</param>
+    /// <summary>Creates the exception.</summary>
+    /// <param name="message">The message: the operation, the error and its name, the length, and the provider.</param>
     /// <param name="kind">The operation.</param>
     /// <param name="errorCode">The positive errno or fi_errno value.</param>
-    /// <param name="errorName">Its symbol.</param>
-    /// <param name="innerException">The cause, if another exception is.</param>
+    /// <param name="errorName">The symbol of the error code.</param>
+    /// <param name="innerException">The exception that caused the failure; null if there is none.</param>
     public RmaOperationException(string message, RmaOperationKind kind, int errorCode, string errorName, Exception? innerException = null)
         : base(message, errorCode, errorName, innerException) => Kind = kind;
 
@@ -16,9 +16,9 @@ public class RmaOperationException : RmaException
     public RmaOperationKind Kind { get; }
 
     /// <summary>
-    /// Whether the failure is a transient one, and nothing is left of the attempt: neither can a write still arrive at the
-    /// peer, nor can a read still change the local memory. An operation that failed so can be repeated without danger, by
-    /// the program or by the endpoint (<see cref="RmaEndpointOptions.Retry"/>).
+    /// Whether the failure is transient, and nothing of the attempt remains: no write can still arrive at the peer, and no
+    /// read can still change the local memory. Such an operation can be repeated safely, by the program or by the endpoint
+    /// (<see cref="RmaEndpointOptions.Retry"/>).
     /// </summary>
     public bool IsRetryable { get; init; }
 

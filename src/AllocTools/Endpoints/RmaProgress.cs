@@ -1,6 +1,6 @@
 namespace AllocTools.Endpoints;
 
-/// <summary>Which thread reads the completion queue. Providers such as tcp and shm move data only when it is read.</summary>
+/// <summary>Which thread reads the completion queue. Providers such as tcp and shm move data only when the queue is read.</summary>
 public enum RmaProgress
 {
     /// <summary>

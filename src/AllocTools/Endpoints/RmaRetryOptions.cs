@@ -3,8 +3,8 @@ using AllocTools.Validation;
 namespace AllocTools.Endpoints;
 
 /// <summary>
-/// How an endpoint repeats reads and plain writes that failed for a transient reason. Only an attempt of which nothing is
-/// left is repeated (<see cref="RmaOperationException.IsRetryable"/>), and only within the operation's own time-out.
+/// How an endpoint repeats reads and plain writes that failed for a transient reason. An attempt is repeated only if
+/// nothing of it remains (<see cref="RmaOperationException.IsRetryable"/>), and only within the operation's own time-out.
 /// </summary>
 /// <remarks>docs/operations.md describes which failures are repeated, and why others are not.</remarks>
 public sealed class RmaRetryOptions
@@ -14,8 +14,9 @@ public sealed class RmaRetryOptions
     public int MaxRetries { get; set; }
 
     /// <summary>
-    /// The delay before the first retry. Each further delay is twice as long. Of each delay a random part of up to half
-    /// is left out, so that callers that failed together do not return together. Range: 1 ms to 1 min. Default: 10 ms.
+    /// The delay before the first retry. Each further delay is twice as long. Each delay is shortened by a
+    /// random part of up to half, so that callers that failed together do not retry together. Range: 1 ms to 1
+    /// min. Default: 10 ms.
     /// </summary>
     [OptionTimeRange(1, 60_000)]
     public TimeSpan Delay { get; set; } = TimeSpan.FromMilliseconds(10);

@@ -1,8 +1,8 @@
 namespace AllocTools.Endpoints;
 
 /// <summary>
-/// An operation did not complete within its time-out: the peer is gone, hangs, or does not progress.
-/// Its buffer is quarantined until the completion is read or the endpoint is closed, and may be returned.
+/// Thrown when an operation did not complete within its time-out: the peer is gone, hangs, or makes no progress. The
+/// operation's buffer may be returned, but is quarantined until the completion is read or the endpoint is closed.
 /// </summary>
 public sealed class RmaTimeoutException : RmaOperationException
 {

@@ -16,13 +16,13 @@ internal sealed class HostCopies(Action<HostCopy> run) : IThreadPoolWorkItem
     /// </summary>
     public const long LongestInCall = 1 << 20;
 
-    // It is used with Monitor.Wait, so it is not a Lock.
+    // Monitor.Wait is called on this, so it is not a Lock.
     private readonly object _gate = new();
     private readonly LinkedList<HostCopy> _waiting = new();
     private HostCopy? _running;
     private bool _isCancelled;
 
-    // Written under the lock.
+    // This is written under the lock.
     private volatile bool _isServed;
 
     /// <summary>Queues a copy.</summary>
@@ -30,8 +30,8 @@ internal sealed class HostCopies(Action<HostCopy> run) : IThreadPoolWorkItem
     /// <param name="operation">The operation.</param>
     /// <param name="receive">The receive that takes the message; null if that isn't known yet, and for a write or read.</param>
     /// <param name="order">Copies with the same value don't overtake each other.</param>
-    /// <param name="length">Bytes.</param>
-    /// <returns>False: the copy is short and nothing is queued before it, so the caller executes it.</returns>
+    /// <param name="length">The length of the copy in bytes.</param>
+    /// <returns>False if the copy is short and nothing is queued before it, so that the caller executes it.</returns>
     public bool TryAdd(HostDriver sender, RmaDriverOperation operation, RmaDriverOperation? receive, object order, long length)
     {
         bool isLong = length > LongestInCall;
@@ -51,7 +51,7 @@ internal sealed class HostCopies(Action<HostCopy> run) : IThreadPoolWorkItem
     }
 
     /// <summary>Removes an operation whose copy has not begun. A copy that has begun is not interrupted.</summary>
-    /// <returns>False: it is not in the queue, or no longer.</returns>
+    /// <returns>False if the operation is not in the queue, or no longer.</returns>
     public bool TryCancel(RmaDriverOperation operation)
     {
         lock (_gate)
@@ -69,7 +69,7 @@ internal sealed class HostCopies(Action<HostCopy> run) : IThreadPoolWorkItem
         }
     }
 
-    /// <summary>An operation was cancelled after it had left the queue.</summary>
+    /// <summary>Whether an operation was cancelled after it had left the queue.</summary>
     public bool IsCancelled(RmaDriverOperation operation)
     {
         if (!_isServed)
@@ -89,7 +89,7 @@ internal sealed class HostCopies(Action<HostCopy> run) : IThreadPoolWorkItem
     }
 
     /// <summary>Drops copies that have not begun, and waits for those that have. No more copies are accepted.</summary>
-    /// <returns>What was dropped.</returns>
+    /// <returns>The copies that were dropped.</returns>
     public HostCopy[] Close()
     {
         lock (_gate)
@@ -146,6 +146,6 @@ internal sealed class HostCopies(Action<HostCopy> run) : IThreadPoolWorkItem
 /// <param name="Order">Copies with the same value don't overtake each other.</param>
 internal sealed record HostCopy(HostDriver Sender, RmaDriverOperation Operation, long Use, RmaDriverOperation? Receive, object Order)
 {
-    /// <summary>The copy executes the operation itself. A message that has matched a receive can no longer be cancelled.</summary>
+    /// <summary>Whether the copy executes the operation itself. A message that has matched a receive can no longer be cancelled.</summary>
     public bool IsOf(RmaDriverOperation operation) => Receive is null && Operation == operation && Use == operation.Use;
 }

@@ -5,7 +5,7 @@ using AllocTools.Endpoints.Drivers;
 
 namespace AllocTools.HostMemory;
 
-/// <summary>Moves memory inside the process. Short reads and writes are done when the call returns; a send waits for its receive.</summary>
+/// <summary>Copies memory inside the process. Short reads and writes are complete when the call returns; a send waits for its receive.</summary>
 /// <remarks>
 /// A call copies up to <see cref="HostCopies.LongestInCall"/>. Another thread makes longer copies, and later operations
 /// to the same peer wait for them. Access by a peer is checked like on a fabric: by key, bounds and access of the
@@ -35,7 +35,7 @@ internal sealed class HostDriver : RmaEndpointDriver
     private readonly ConcurrentQueue<Completion> _completions = new();
     private readonly ConcurrentDictionary<HostDriver, HostPeer> _peers = new();
 
-    // The peers where a send of this endpoint may wait; removed peers are kept.
+    // These are the peers at which a send of this endpoint may wait; removed peers are kept.
     private readonly ConcurrentDictionary<HostDriver, bool> _sentTo = new();
     private readonly Dictionary<HostDriver, ulong> _numbers = [];
     private readonly HostCopies _copies;
@@ -274,7 +274,7 @@ internal sealed class HostDriver : RmaEndpointDriver
     }
 
     /// <summary>Copies a message to a receive of this endpoint.</summary>
-    /// <returns>False: another thread makes the copy and completes both operations.</returns>
+    /// <returns>False if another thread makes the copy and completes both operations.</returns>
     private bool TryDeliver_NeedsLock(HostDriver sender, RmaDriverOperation send, RmaDriverOperation receive)
     {
         long length = send.Length <= receive.Length ? send.Length : 0;

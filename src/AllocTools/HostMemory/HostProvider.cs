@@ -9,8 +9,8 @@ using Microsoft.Extensions.Logging.Abstractions;
 namespace AllocTools.HostMemory;
 
 /// <summary>
-/// Page-locked memory without a fabric, for laptops, tests, and other systems that have none. Its remote memory works
-/// inside the process, and keys, bounds and access are checked as by a fabric.
+/// Provides page-locked memory without a fabric, for laptops, tests, and other systems that have none. Its remote
+/// memory works inside the process, and keys, bounds and access are checked as by a fabric.
 /// </summary>
 public sealed class HostProvider : IRmaProvider
 {
@@ -18,8 +18,8 @@ public sealed class HostProvider : IRmaProvider
     private readonly ILogger _logger;
 
     /// <summary>Creates the provider.</summary>
-    /// <param name="options">Read when a context is opened.</param>
-    /// <param name="loggerFactory">Where to log; null: nowhere.</param>
+    /// <param name="options">The options, which are read when a context is opened.</param>
+    /// <param name="loggerFactory">The factory of the provider's logger; null for no logging.</param>
     public HostProvider(HostProviderOptions? options = null, ILoggerFactory? loggerFactory = null)
     {
         _options = options ?? new HostProviderOptions();

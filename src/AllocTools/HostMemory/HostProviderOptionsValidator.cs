@@ -2,7 +2,7 @@ using Microsoft.Extensions.Options;
 
 namespace AllocTools.HostMemory;
 
-/// <summary>The rules of <see cref="HostProviderOptions"/>.</summary>
+/// <summary>Validates <see cref="HostProviderOptions"/>.</summary>
 public sealed class HostProviderOptionsValidator : IValidateOptions<HostProviderOptions>
 {
     /// <inheritdoc/>
@@ -20,6 +20,6 @@ public sealed class HostProviderOptionsValidator : IValidateOptions<HostProvider
     }
 }
 
-/// <summary>The ranges of <see cref="HostProviderOptions"/>, from its attributes.</summary>
+/// <summary>Validates the ranges of <see cref="HostProviderOptions"/> that its attributes declare.</summary>
 [OptionsValidator]
 internal sealed partial class HostProviderOptionsRanges : IValidateOptions<HostProviderOptions>;

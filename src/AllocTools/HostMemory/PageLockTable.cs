@@ -2,28 +2,28 @@ using AllocTools.Interop;
 
 namespace AllocTools.HostMemory;
 
-/// <summary>How often each page of the process is locked by this library.</summary>
+/// <summary>Counts how often this library has locked each page of the process.</summary>
 /// <remarks>
-/// mlock(2) does not nest: one munlock undoes any number of locks. So pages are counted, as segments of equal count, and
-/// the system is asked only when a count leaves or reaches 0. The system is called outside the lock; meanwhile the
-/// segment is marked busy and other threads that need its pages wait for it.
-/// Invariant: segments are sorted, do not overlap, and have a count of 1 or more or are busy.
-/// It is static because page locks belong to the process, whichever code takes them.
+/// mlock(2) does not nest: one munlock undoes any number of locks. Therefore pages are counted, as segments of equal
+/// count, and the system is called only when a count leaves or reaches 0. The system is called outside the lock;
+/// meanwhile the segment is marked busy and other threads that need its pages wait for it. Invariant: segments are
+/// sorted, do not overlap, and have a count of 1 or more or are busy. The class is static because page locks belong to
+/// the process, whichever code creates them.
 /// </remarks>
 internal static class PageLockTable
 {
     private static readonly object Gate = new();
     private static readonly List<Segment> Segments = [];
 
-    /// <summary>Locks the pages that hold the bytes.</summary>
-    /// <returns>0, or the system's error number; nothing is locked then.</returns>
+    /// <summary>Locks the pages that contain the bytes.</summary>
+    /// <returns>0, or the system's error number; in that case nothing is locked.</returns>
     public static int Lock(nint address, long length) => Change(address, length, +1);
 
     /// <summary>Undoes one <see cref="Lock"/> of the same bytes.</summary>
     /// <returns>0, or the system's error number.</returns>
     public static int Unlock(nint address, long length) => Change(address, length, -1);
 
-    /// <summary>Pages that are locked now, in bytes.</summary>
+    /// <summary>The size of all currently locked pages, in bytes.</summary>
     public static long LockedBytes
     {
         get

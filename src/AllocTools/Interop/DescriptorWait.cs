@@ -2,14 +2,14 @@ using System.Runtime.InteropServices;
 
 namespace AllocTools.Interop;
 
-/// <summary>Waits on file descriptors: ppoll(2), and an eventfd(2) to be woken by.</summary>
+/// <summary>Waits on file descriptors with ppoll(2), and on an eventfd(2) that wakes the wait.</summary>
 internal static unsafe partial class DescriptorWait
 {
     private const short PollIn = 1;
     private const int CloseOnExecNonBlocking = 0x80800;
     private const int Interrupted = 4;
 
-    /// <summary>True where descriptors can be waited on: Linux.</summary>
+    /// <summary>Whether descriptors can be waited on, which is the case on Linux.</summary>
     public static bool IsSupported => OperatingSystem.IsLinux();
 
     public static int CreateEvent()
@@ -23,12 +23,12 @@ internal static unsafe partial class DescriptorWait
     public static void Signal(int eventDescriptor)
     {
         ulong one = 1;
-        // Fails only when the counter is full (then it is signalled) or the descriptor is closed.
+        // The call fails only if the counter is full (then the event is signalled) or the descriptor is closed.
         _ = write(eventDescriptor, &one, sizeof(ulong));
     }
 
     /// <summary>Waits until either descriptor can be read or the time is over, and resets the event.</summary>
-    /// <returns>Whether the first can be read, whether it can't be waited on, and whether the event was signalled.</returns>
+    /// <returns>Whether the first descriptor can be read, whether it can't be waited on, and whether the event was signalled.</returns>
     public static (bool IsReady, bool IsBroken, bool IsSignalled) Wait(int descriptor, int eventDescriptor, TimeSpan timeout)
     {
         // poll ignores a negative descriptor.

@@ -3,8 +3,11 @@ using Microsoft.Win32.SafeHandles;
 
 namespace AllocTools.Interop;
 
-/// <summary>Whole-file locks that end with their process (flock(2)), whose file it is, room for it, and its name. Linux only.</summary>
-/// <remarks>Opened by hand: <see cref="File.OpenHandle"/> takes a lock of its own on what it opens.</remarks>
+/// <summary>
+/// Locks whole files until their process ends (flock(2)), finds their owner, allocates their space and removes their
+/// names. Linux only.
+/// </summary>
+/// <remarks>Files are opened by system calls, because <see cref="File.OpenHandle"/> takes a lock of its own on a file that it opens.</remarks>
 internal static unsafe partial class FileLocks
 {
     public const int NotThere = 2;
@@ -19,24 +22,24 @@ internal static unsafe partial class FileLocks
     private const int CurrentFolder = -100;
     private const uint WithOwner = 8;
 
-    /// <summary>This process's user.</summary>
+    /// <summary>The user that this process runs as.</summary>
     public static uint CurrentUser => geteuid();
 
-    /// <summary>Opens a file or folder for reading, which children don't inherit.</summary>
+    /// <summary>Opens a file or folder for reading. Child processes don't inherit the handle.</summary>
     /// <param name="path">The path.</param>
-    /// <param name="error">The errno, where null is returned.</param>
+    /// <param name="error">The errno if null is returned.</param>
     public static SafeFileHandle? Open(string path, out int error) => Open(path, 0, out error);
 
-    /// <summary>As <see cref="Open(string, out int)"/>, for reading and writing.</summary>
+    /// <summary>Like <see cref="Open(string, out int)"/>, but for reading and writing.</summary>
     public static SafeFileHandle? OpenForWriting(string path, out int error) => Open(path, 2, out error);
 
-    /// <summary>Locks it for this handle alone, where nobody else has a lock.</summary>
+    /// <summary>Locks a file exclusively for this handle. Returns false if another handle has a lock.</summary>
     public static bool TryLock(SafeFileHandle file) => flock(file, Exclusive | NonBlocking) == 0;
 
-    /// <summary>Gives a lock back. Closing the file does that only once nothing of it is mapped any more.</summary>
+    /// <summary>Releases a lock. Closing the file does that only once no part of it is mapped any more.</summary>
     public static void Release(SafeFileHandle file) => _ = flock(file, Unlock);
 
-    /// <summary>Somebody holds it locked for themselves, in whichever process or container.</summary>
+    /// <summary>Whether any process, in any container, holds an exclusive lock on the file.</summary>
     public static bool IsLocked(SafeFileHandle file)
     {
         if (flock(file, Shared | NonBlocking) != 0)
@@ -45,18 +48,18 @@ internal static unsafe partial class FileLocks
         return false;
     }
 
-    /// <summary>Backs all of a file with memory or blocks, so that touching it can't fail later.</summary>
+    /// <summary>Backs the whole file with memory or blocks, so that accessing it can't fail later.</summary>
     /// <returns>0, or the errno.</returns>
     public static int Allocate(SafeFileHandle file, long length) => posix_fallocate(file, 0, length);
 
-    /// <summary>The number of the user whose file it is; null where the file isn't there.</summary>
+    /// <summary>Returns the number of the user who owns a file; null if the file does not exist.</summary>
     public static uint? OwnerOf(string path)
     {
         Status status;
         return statx(CurrentFolder, path, 0, WithOwner, &status) == 0 ? status.Owner : null;
     }
 
-    /// <summary>Removes a file's name, where it has it still.</summary>
+    /// <summary>Removes a file's name, if it still has it.</summary>
     public static void Remove(string path) => _ = unlink(path);
 
     private static SafeFileHandle? Open(string path, int mode, out int error)

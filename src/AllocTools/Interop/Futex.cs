@@ -15,10 +15,10 @@ internal static unsafe partial class Futex
         _ => -1,
     };
 
-    /// <summary>False where the number of the system call is not known here.</summary>
+    /// <summary>Whether futexes can be used. False if the number of the system call is not known here.</summary>
     public static bool IsSupported => OperatingSystem.IsLinux() && Number >= 0;
 
-    /// <summary>Waits while the word has that value, until it is woken, the time is over, or a signal comes.</summary>
+    /// <summary>Waits while the word has a value, until the thread is woken, the time is over, or a signal arrives.</summary>
     public static void Wait(ref int word, int value, TimeSpan longest)
     {
         var time = new TimeSpec { Seconds = (nint)longest.TotalSeconds, Nanoseconds = (nint)(longest.Ticks % TimeSpan.TicksPerSecond * 100) };
@@ -26,7 +26,7 @@ internal static unsafe partial class Futex
             _ = syscall(Number, address, WaitOperation, value, &time);
     }
 
-    /// <summary>Wakes all threads that wait for the word to change, which is changed before.</summary>
+    /// <summary>Wakes all threads that wait for the word to change. The caller changes it first.</summary>
     public static void Wake(ref int word)
     {
         fixed (int* address = &word)

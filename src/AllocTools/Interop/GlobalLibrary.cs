@@ -4,8 +4,8 @@ using System.Text;
 namespace AllocTools.Interop;
 
 /// <summary>
-/// Loads a library so that its symbols are there for what it loads itself (RTLD_GLOBAL), as Open MPI's plug-ins want it;
-/// <see cref="NativeLibrary"/> keeps them apart. dlopen(3).
+/// Loads a library so that its symbols are available to the libraries that it loads itself (RTLD_GLOBAL), as Open
+/// MPI's plug-ins require; <see cref="NativeLibrary"/> keeps them separate. dlopen(3).
 /// </summary>
 internal static partial class GlobalLibrary
 {
@@ -14,10 +14,10 @@ internal static partial class GlobalLibrary
     private const int RTLD_NOLOAD = 0x4;
     private const string Cache = "/etc/ld.so.cache";
 
-    // Where the system searches besides what its cache lists. ld.so(8).
+    // These are the folders that the system searches in addition to the libraries in its cache. ld.so(8).
     private static readonly string[] Folders = ["/lib64", "/usr/lib64", "/lib", "/usr/lib", "/usr/local/lib"];
 
-    /// <returns>The handle; 0 where it can't be loaded.</returns>
+    /// <returns>The handle; 0 if the library can't be loaded.</returns>
     public static nint TryLoad(string name)
     {
         if (!OperatingSystem.IsLinux())
@@ -25,7 +25,7 @@ internal static partial class GlobalLibrary
         return Open(name, RTLD_NOW | RTLD_GLOBAL);
     }
 
-    /// <summary>A name is that of a library that is loaded.</summary>
+    /// <summary>Whether a name refers to a given loaded library.</summary>
     public static bool IsLoadedAs(string name, nint module)
     {
         if (!OperatingSystem.IsLinux())
@@ -33,10 +33,10 @@ internal static partial class GlobalLibrary
         return Open(name, RTLD_NOW | RTLD_NOLOAD) == module;
     }
 
-    /// <summary>A file, or a name that the system searches for, is that of a library that is loaded.</summary>
+    /// <summary>Whether a file, or a name that the system searches for, refers to a loaded library.</summary>
     public static bool IsLoaded(string name) => OperatingSystem.IsLinux() && Open(name, RTLD_NOW | RTLD_NOLOAD) != 0;
 
-    /// <summary>The system would find a library of this name. It is not loaded.</summary>
+    /// <summary>Whether the system would find a library of this name. It is not loaded.</summary>
     public static bool IsThere(string name)
     {
         if (!OperatingSystem.IsLinux())
@@ -45,7 +45,7 @@ internal static partial class GlobalLibrary
         return first.Concat(Folders).Any(f => File.Exists(Path.Combine(f, name))) || IsInCache(name);
     }
 
-    /// <summary>The cache of ldconfig(8) has strings that end with a zero, the paths of libraries among them.</summary>
+    /// <summary>Whether the cache of ldconfig(8) lists a library. It contains the paths of libraries as strings that end with a zero.</summary>
     private static bool IsInCache(string name)
     {
         if (!File.Exists(Cache))
@@ -70,7 +70,7 @@ internal static partial class GlobalLibrary
         }
         catch (EntryPointNotFoundException)
         {
-            // glibc before 2.34.
+            // This is glibc before 2.34.
             return dlopenOfLibdl(name, flags);
         }
     }

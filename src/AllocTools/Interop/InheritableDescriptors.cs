@@ -9,10 +9,13 @@ internal static unsafe partial class InheritableDescriptors
     private const int SetFlags = 2;
     private const int CloseOnExec = 1;
 
-    /// <summary>The first behind standard input, output and error.</summary>
+    /// <summary>The first descriptor after standard input, output and error.</summary>
     private const int First = 3;
 
-    /// <summary>The kernel gives the lowest number that is free: behind so many free ones there is none in use.</summary>
+    /// <summary>
+    /// The number of consecutive free descriptors after which no more are assumed to be in use, because the kernel
+    /// assigns the lowest free number.
+    /// </summary>
     private const int Gap = 1024;
 
     private const int SizeMask = 0x200;
@@ -21,7 +24,10 @@ internal static unsafe partial class InheritableDescriptors
 
     private static bool _hasNoCount = !OperatingSystem.IsLinux();
 
-    /// <summary>How many descriptors this process has, by one system call; 0 where the kernel does not say it: before Linux 6.2 (proc(5)).</summary>
+    /// <summary>
+    /// Returns the number of descriptors of this process, by one system call; 0 if the kernel does not report it
+    /// (before Linux 6.2, proc(5)).
+    /// </summary>
     public static ulong Count()
     {
         if (_hasNoCount)
@@ -33,13 +39,16 @@ internal static unsafe partial class InheritableDescriptors
         }
         catch (EntryPointNotFoundException)
         {
-            // musl before 1.2.5.
+            // This is musl before 1.2.5.
             _hasNoCount = true;
             return 0;
         }
     }
 
-    /// <summary>The sockets, event queues and events (socket(2), epoll(7), eventfd(2)) that a child would inherit, each with what the kernel calls it.</summary>
+    /// <summary>
+    /// Finds the sockets, event queues and events (socket(2), epoll(7), eventfd(2)) that a child would inherit, each
+    /// with the kernel's name for it.
+    /// </summary>
     public static List<(int Descriptor, string Name)> Find()
     {
         List<(int, string)> found = [];
@@ -56,7 +65,10 @@ internal static unsafe partial class InheritableDescriptors
         return found;
     }
 
-    /// <summary>Keeps children from inheriting a descriptor. Where it was closed meanwhile, and its number is another's, that is one of .NET's, which has the flag.</summary>
+    /// <summary>
+    /// Prevents children from inheriting a descriptor. If it was closed meanwhile and its number was reused, the new
+    /// descriptor is one of .NET's, which already has the flag.
+    /// </summary>
     public static void Close(int descriptor) => _ = fcntl(descriptor, SetFlags, CloseOnExec);
 
     private static string? NameOf(int descriptor)
@@ -68,12 +80,12 @@ internal static unsafe partial class InheritableDescriptors
         }
         catch (IOException)
         {
-            // It was closed meanwhile.
+            // The descriptor was closed meanwhile.
             return null;
         }
     }
 
-    // These two commands don't wait, and a look makes hundreds of them.
+    // These two commands don't wait, and a check makes hundreds of them.
     [LibraryImport("libc")]
     [SuppressGCTransition]
     private static partial int fcntl(int descriptor, int command, int argument);

@@ -2,21 +2,25 @@ namespace AllocTools.Interop;
 
 /// <summary>Keeps child processes from inheriting the sockets of the transports' libraries.</summary>
 /// <remarks>
-/// libfabric 1.17, UCX 1.13, Open MPI 4.1 and MPICH 4.0 open their sockets without FD_CLOEXEC. A child that has them keeps a port taken after this
-/// process has ended, and its connections open, so that peers do not notice the end. Nobody says which descriptors are
-/// a library's, and it connects and accepts within any call, so this looks at all of the process: once something was
-/// opened, and every <see cref="Period"/> while a context is open. .NET sets the flag on all that it opens itself; what was
-/// there before the first context, such as sockets that the process was given to pass on, keeps what it has. A child that
-/// is started between a connection and the next look inherits that connection.
-/// A look costs a system call for each descriptor. So where the kernel says how many there are, and that is what it was,
-/// it is left out, but for one in <see cref="MostLeftOut"/> + 1: something may have been closed as something else was opened.
-/// Static because descriptors belong to the process.
+/// libfabric 1.17, UCX 1.13, Open MPI 4.1 and MPICH 4.0 open their sockets without FD_CLOEXEC. A child that inherits
+/// them keeps a port in use after this process has ended, and keeps its connections open, so that peers do not notice
+/// the end. It is not known which descriptors belong to a library, and a library connects and accepts within any call.
+/// Therefore all descriptors of the process are checked once something was opened, and every <see cref="Period"/>
+/// while a context is open. .NET sets the flag on all descriptors that it opens itself. Descriptors that existed
+/// before the first context, such as sockets that the process was given to pass on, are left unchanged. A child that
+/// is started between a connection and the next check inherits that connection.
+/// <para>
+/// A check costs a system call for each descriptor. If the kernel reports their number and it is unchanged, the check
+/// is therefore skipped, except for one in <see cref="MostLeftOut"/> + 1: a descriptor may have been closed while
+/// another was opened.
+/// </para>
+/// <para>The class is static because descriptors belong to the process.</para>
 /// </remarks>
 internal static class InheritanceGuard
 {
     private static readonly TimeSpan Period = TimeSpan.FromMilliseconds(250);
 
-    /// <summary>How many looks in a row are left out at the most.</summary>
+    /// <summary>The maximum number of consecutive checks that are skipped.</summary>
     private const int MostLeftOut = 19;
 
     private static readonly Lock Gate = new();
@@ -27,7 +31,7 @@ internal static class InheritanceGuard
     private static ulong _count;
     private static int _leftOut;
 
-    /// <summary>A context is about to be opened. <see cref="End"/> follows, also where that fails.</summary>
+    /// <summary>Called when a context is about to be opened. <see cref="End"/> must follow, even if opening fails.</summary>
     public static void Begin()
     {
         lock (Gate)
@@ -42,14 +46,17 @@ internal static class InheritanceGuard
         }
     }
 
-    /// <summary>A context was closed.</summary>
+    /// <summary>Called when a context was closed.</summary>
     public static void End()
     {
         lock (Gate)
             _contexts--;
     }
 
-    /// <summary>A thread of its own: a timer's tick costs ten times as much, as the pool's thread spins after it.</summary>
+    /// <summary>
+    /// Checks periodically, on a separate thread: a timer's tick would cost ten times as much, because the pool's
+    /// thread spins after it.
+    /// </summary>
     private static void LookWhileOpen()
     {
         while (true)
@@ -73,19 +80,19 @@ internal static class InheritanceGuard
             if (count != 0 && count == _count && _leftOut++ < MostLeftOut)
                 return;
             _leftOut = 0;
-            // What is opened from here on is counted by the next look.
+            // Descriptors that are opened from here on are counted by the next check.
             _count = count;
         }
         Look();
     }
 
-    /// <summary>Something was opened.</summary>
+    /// <summary>Called when something was opened: protects all new descriptors.</summary>
     public static void Look()
     {
         lock (Gate)
         {
             List<(int Descriptor, string Name)> found = InheritableDescriptors.Find();
-            // Their numbers may be others' by now.
+            // The numbers of earlier descriptors may have been reused.
             Earlier.IntersectWith(found);
             foreach ((int Descriptor, string Name) one in found)
             {

@@ -8,18 +8,18 @@ internal static unsafe partial class KernelCopies
     private const string YamaFile = "/proc/sys/kernel/yama/ptrace_scope";
     private const int SysPtrace = 19;
 
-    /// <summary>Yama restricts it between processes that are not related, and a filter of system calls may forbid it altogether.</summary>
+    /// <summary>Whether this is permitted. Yama restricts it between unrelated processes, and a filter of system calls may forbid it altogether.</summary>
     public static bool ArePermitted { get; } = OperatingSystem.IsLinux()
         && (!File.Exists(YamaFile) || AllowedByYama(int.TryParse(File.ReadAllText(YamaFile), out int scope) ? scope : 0, ProcessRights.Read()))
         && AllowedByFilters();
 
-    /// <summary>Yama lets a process do it with scope 0, and with 1 and 2 if it has CAP_SYS_PTRACE.</summary>
+    /// <summary>Whether Yama permits it: with scope 0, and with scopes 1 and 2 if the process has CAP_SYS_PTRACE.</summary>
     /// <param name="scope">The value of ptrace_scope.</param>
-    /// <param name="rights">What the process may do; null where it is not known.</param>
+    /// <param name="rights">The rights of the process; null if they are not known.</param>
     public static bool AllowedByYama(long scope, ProcessRights? rights) =>
         scope == 0 || (scope < 3 && rights is { IsInUserNamespace: false } && rights.HasEffective(SysPtrace));
 
-    /// <summary>No filter of system calls forbids it: the process reads a byte of its own.</summary>
+    /// <summary>Whether filters of system calls permit it. To find out, the process reads one of its own bytes.</summary>
     public static bool AllowedByFilters() => OperatingSystem.IsLinux() && CanReadItself();
 
     private static bool CanReadItself()

@@ -3,26 +3,27 @@ using System.Runtime.InteropServices;
 
 namespace AllocTools.Interop;
 
-/// <summary>RLIMIT_MEMLOCK: how much memory this process may lock (getrlimit(2)).</summary>
+/// <summary>The limit on the memory that this process may lock, RLIMIT_MEMLOCK (getrlimit(2)).</summary>
 /// <remarks>
-/// A process with CAP_IPC_LOCK may lock any amount, but only with one of the initial user namespace: in a namespace of
-/// its own it has the capability to no effect, and a capability that is in its bounding set alone it has not at all. So
-/// the kernel is asked: a mapping one page over the limit is locked with MLOCK_ONFAULT, which takes no memory.
+/// A process with CAP_IPC_LOCK may lock any amount, but only if the capability is of the initial user namespace: in a
+/// namespace of its own it has no effect. A capability that is only in the process's bounding set is not held at all.
+/// Therefore the kernel is queried: a mapping one page over the limit is locked with MLOCK_ONFAULT, which uses no
+/// memory.
 /// </remarks>
 internal static unsafe partial class MemoryLockLimit
 {
     private const int IpcLock = 14;
     private const int SysAdmin = 21;
 
-    /// <summary>The soft limit in bytes, or null where there is none or the system doesn't say.</summary>
+    /// <summary>The soft limit in bytes; null if there is none or the system does not report it.</summary>
     public static long? Bytes => ResourceLimits.MemoryLock.Soft;
 
-    /// <summary>The limit in words, such as <c>RLIMIT_MEMLOCK is 8,388,608 bytes</c>.</summary>
+    /// <summary>Returns the limit in words, such as <c>RLIMIT_MEMLOCK is 8,388,608 bytes</c>.</summary>
     public static string Describe() => Bytes is long bytes
         ? $"RLIMIT_MEMLOCK is {bytes.ToString("N0", CultureInfo.InvariantCulture)} bytes"
         : "RLIMIT_MEMLOCK is unlimited";
 
-    /// <summary>The limit does not bind this process.</summary>
+    /// <summary>Whether the process is exempt from the limit.</summary>
     public static bool IsExempt
     {
         get
@@ -35,12 +36,12 @@ internal static unsafe partial class MemoryLockLimit
         }
     }
 
-    /// <summary>What would raise the limit, or lift it, for a process like this one.</summary>
+    /// <summary>Describes how to raise or remove the limit for a process like this one.</summary>
     public static string HowToRaise() => HowToRaise(OperatingSystem.IsLinux() ? ProcessRights.Read() : null, ResourceLimits.MemoryLock);
 
     /// <inheritdoc cref="HowToRaise()"/>
-    /// <param name="rights">What the process may do; null where it is not known.</param>
-    /// <param name="limit">The soft and the hard limit in bytes; null: none.</param>
+    /// <param name="rights">The rights of the process; null if they are not known.</param>
+    /// <param name="limit">The soft and the hard limit in bytes; null for none.</param>
     public static string HowToRaise(ProcessRights? rights, (long? Soft, long? Hard) limit)
     {
         string why = "";
@@ -52,7 +53,7 @@ internal static unsafe partial class MemoryLockLimit
         }
         else if (rights is not null && rights.HasBounding(IpcLock) && !rights.HasBounding(SysAdmin))
         {
-            // A bounding set that was cut down and has it: somebody has granted it.
+            // A reduced bounding set that contains it shows that it was granted.
             why = $"CAP_IPC_LOCK was granted, but is in the bounding set only, which has no effect for user {rights.UserId}: run as root, or give it to the program's file (setcap cap_ipc_lock+ep)"
                 + (rights.NoNewPrivileges ? ", which needs no_new_privs off (allowPrivilegeEscalation: true). " : ". ");
             kubernetes = "in Kubernetes run the container as root, or set LimitMEMLOCK=infinity for the node's container runtime";
@@ -68,8 +69,8 @@ internal static unsafe partial class MemoryLockLimit
     }
 
     /// <summary>
-    /// The limit and how to raise it, where it is the likely cause of an error: out of memory, or nothing permitted at
-    /// all, in a process that the limit binds. Else empty.
+    /// Returns the limit and how to raise it, if it is the likely cause of an error: out of memory, or locking is not
+    /// permitted at all, in a process that the limit applies to. Otherwise empty.
     /// </summary>
     public static string Explain(int error)
     {

@@ -2,25 +2,26 @@ using Microsoft.Win32.SafeHandles;
 
 namespace AllocTools.Interop;
 
-/// <summary>What this process may do with a range of its memory.</summary>
-/// <param name="UnmappedAt">Bytes from the start of the range to the first one that is not mapped; null where all are.</param>
-/// <param name="IsReadable">All of it may be read.</param>
-/// <param name="IsWritable">All of it may be written.</param>
+/// <summary>The rights of this process on a range of its memory.</summary>
+/// <param name="UnmappedAt">The number of bytes from the start of the range to the first one that is not mapped; null
+/// if all are.</param>
+/// <param name="IsReadable">Whether the whole range may be read.</param>
+/// <param name="IsWritable">Whether the whole range may be written.</param>
 internal readonly record struct MemoryRights(long? UnmappedAt, bool IsReadable, bool IsWritable)
 {
     public static MemoryRights All => new(null, true, true);
 }
 
-/// <summary>The process's mappings, as the kernel has them (proc_pid_maps(5)).</summary>
+/// <summary>The process's mappings, as the kernel reports them (proc_pid_maps(5)).</summary>
 /// <remarks>
-/// Read, because nothing else answers without touching the memory: a trial write changes bytes or makes pages private, and
-/// madvise(2) fills holes. It costs about a millisecond for each 1,000 mappings below the range.
+/// The table is read, because no other way leaves the memory untouched: a trial write changes bytes or makes pages
+/// private, and madvise(2) fills holes. Reading costs about a millisecond for each 1,000 mappings below the range.
 /// </remarks>
 internal static class MemoryMap
 {
     private const string Table = "/proc/self/maps";
 
-    /// <summary>What the process may do with all of a range; null where the system does not say.</summary>
+    /// <summary>Returns the rights of the process on a range; null if the system does not report them.</summary>
     public static MemoryRights? RightsOf(nint address, long length)
     {
         if (!OperatingSystem.IsLinux())
@@ -32,7 +33,7 @@ internal static class MemoryMap
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            // A container without /proc.
+            // This is a container without /proc.
             return null;
         }
     }
@@ -45,7 +46,7 @@ internal static class MemoryMap
         byte[] text = new byte[32 << 10];
         int filled = 0;
         long position = 0;
-        // The kernel writes whole lines, in the order of their addresses; a mapping that others are merged with may come twice.
+        // The kernel writes whole lines, in the order of their addresses. A mapping that others are merged with may occur twice.
         while (known < end && RandomAccess.Read(table, text.AsSpan(filled), position) is > 0 and int read)
         {
             position += read;
@@ -67,7 +68,7 @@ internal static class MemoryMap
         return known < end ? rights with { UnmappedAt = (long)(known - address) } : rights;
     }
 
-    /// <summary>A line begins as <c>7f1c2a000000-7f1c2a021000 rw-p</c>.</summary>
+    /// <summary>Parses the start of a line, such as <c>7f1c2a000000-7f1c2a021000 rw-p</c>.</summary>
     private static (ulong From, ulong To, bool CanRead, bool CanWrite) Parse(ReadOnlySpan<byte> line)
     {
         int dash = line.IndexOf((byte)'-');

@@ -3,15 +3,15 @@ using System.Runtime.InteropServices;
 namespace AllocTools.Interop;
 
 /// <summary>
-/// The environment that native code reads. On Unix <see cref="Environment.SetEnvironmentVariable(string, string?)"/>
-/// changes a copy of the runtime's own.
+/// Accesses the environment that native code reads. On Unix
+/// <see cref="Environment.SetEnvironmentVariable(string, string?)"/> changes only the runtime's own copy.
 /// </summary>
 internal static partial class NativeEnvironment
 {
     public static string? Get(string name) =>
         OperatingSystem.IsWindows() ? Environment.GetEnvironmentVariable(name) : Marshal.PtrToStringUTF8(getenv(name));
 
-    /// <summary>Sets a variable that is not set. False: it was set, and keeps its value.</summary>
+    /// <summary>Sets a variable that is not set yet. Returns false if it was set; it then keeps its value.</summary>
     public static bool TrySet(string name, string value)
     {
         if (Get(name) is not null)

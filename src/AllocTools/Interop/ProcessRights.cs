@@ -2,29 +2,29 @@ using System.Globalization;
 
 namespace AllocTools.Interop;
 
-/// <summary>What this process may do (capabilities(7), user_namespaces(7)), as /proc says (Linux).</summary>
+/// <summary>The rights of this process (capabilities(7), user_namespaces(7)), as /proc reports them (Linux).</summary>
 internal sealed record ProcessRights
 {
-    /// <summary>The effective capabilities, a bit each.</summary>
+    /// <summary>The effective capabilities, one bit each.</summary>
     public ulong Effective { get; init; }
 
-    /// <summary>Those that the process, or a program that it starts, may get.</summary>
+    /// <summary>The capabilities that the process, or a program that it starts, may acquire.</summary>
     public ulong Bounding { get; init; }
 
-    /// <summary>A program's file gives no capabilities.</summary>
+    /// <summary>Whether a program's file can't grant capabilities.</summary>
     public bool NoNewPrivileges { get; init; }
 
     /// <summary>The effective user.</summary>
     public string UserId { get; init; } = "";
 
-    /// <summary>Its user namespace is not the system's own.</summary>
+    /// <summary>Whether the process's user namespace is not the system's own.</summary>
     public bool IsInUserNamespace { get; init; }
 
     public bool HasEffective(int capability) => (Effective >> capability & 1) != 0;
 
     public bool HasBounding(int capability) => (Bounding >> capability & 1) != 0;
 
-    /// <summary>Reads them; null where /proc is not there.</summary>
+    /// <summary>Reads the rights; null if /proc does not exist.</summary>
     /// <param name="process">The process's folder.</param>
     public static ProcessRights? Read(string process = "/proc/self")
     {
@@ -41,7 +41,7 @@ internal sealed record ProcessRights
             Effective = Mask("CapEff"),
             Bounding = Mask("CapBnd"),
             NoNewPrivileges = fields.GetValueOrDefault("NoNewPrivs") == "1",
-            // Real, effective, saved and file system's.
+            // The fields are the real, effective, saved and file system's user.
             UserId = fields.GetValueOrDefault("Uid", "").Split('\t') is [_, var effective, ..] ? effective : "",
             IsInUserNamespace = File.Exists(userMap)
                 && File.ReadAllText(userMap).Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries) is not ["0", "0", "4294967295"],

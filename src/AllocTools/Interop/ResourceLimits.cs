@@ -2,7 +2,7 @@ using System.Runtime.InteropServices;
 
 namespace AllocTools.Interop;
 
-/// <summary>Limits of this process (getrlimit(2)). Null: there is none, or the system doesn't say.</summary>
+/// <summary>Limits of this process (getrlimit(2)). Null means that there is none, or that the system does not report it.</summary>
 internal static unsafe partial class ResourceLimits
 {
     /// <summary>RLIMIT_MEMLOCK, in bytes.</summary>

@@ -4,22 +4,26 @@ using System.Runtime.InteropServices;
 namespace AllocTools.Interop;
 
 /// <summary>
-/// Puts back what the process does on signals, after calls into native code that takes them for itself. A .NET process
-/// needs its own handlers: a NullReferenceException begins as SIGSEGV, and a stop request is SIGTERM. sigaction(2).
+/// Restores the process's handling of signals after calls into native code that installs its own handlers. A .NET
+/// process needs its own: a NullReferenceException begins as SIGSEGV, and a stop request is SIGTERM. sigaction(2).
 /// </summary>
 /// <remarks>
-/// Thread-safe: scopes that overlap share what the first of them found, since the second may already see what is to be
-/// undone. A handler of the runtime's that another thread asks for meanwhile stays; one of other native code is undone with the rest.
+/// This is thread-safe: overlapping scopes share the state that the first of them found, because the second may
+/// already see a change that is to be undone. A handler that the runtime installs meanwhile on behalf of another
+/// thread stays; one of other native code is undone with the rest.
 /// </remarks>
 internal static unsafe partial class SignalHandlers
 {
-    // SIGINT, SIGILL, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGTERM on Linux: those that handlers for backtraces and clean-up take.
+    // SIGINT, SIGILL, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGTERM on Linux: the signals that handlers for backtraces and clean-up use.
     private static readonly int[] Kept = [2, 4, 6, 7, 8, 11, 15];
     private static readonly Lock Gate = new();
     private static readonly Disposition[] Before = new Disposition[Kept.Length];
     private static int _open;
 
-    /// <summary>Until it is disposed, handlers may be taken. Nothing happens on systems other than Linux.</summary>
+    /// <summary>
+    /// Begins a scope in which native code may install handlers, which are undone at its end. Does nothing on systems
+    /// other than Linux.
+    /// </summary>
     public static Scope Keep()
     {
         if (!OperatingSystem.IsLinux())
@@ -51,7 +55,10 @@ internal static unsafe partial class SignalHandlers
         }
     }
 
-    /// <summary>The handler, which is the first field, is of one of the runtime's libraries, or of the program, which the runtime is part of when it is compiled ahead of time.</summary>
+    /// <summary>
+    /// Whether the handler, which is the first field, belongs to one of the runtime's libraries, or to the program,
+    /// which contains the runtime if it is compiled ahead of time.
+    /// </summary>
     private static bool IsOfRuntime(in Disposition disposition)
     {
         nint handler = Unsafe.As<Disposition, nint>(ref Unsafe.AsRef(in disposition));
@@ -61,7 +68,7 @@ internal static unsafe partial class SignalHandlers
         return name is "libSystem.Native.so" or "libcoreclr.so" || name == Path.GetFileName(Environment.ProcessPath);
     }
 
-    /// <summary>The file that code is of; null for 0 and 1, which are not handlers. dladdr(3).</summary>
+    /// <summary>Returns the file that code belongs to; null for 0 and 1, which are not handlers. dladdr(3).</summary>
     private static string? FindFile(nint code)
     {
         Symbol symbol;
@@ -72,7 +79,7 @@ internal static unsafe partial class SignalHandlers
         }
         catch (EntryPointNotFoundException)
         {
-            // glibc before 2.34.
+            // This is glibc before 2.34.
             found = dladdrOfLibdl(code, &symbol);
         }
         return found != 0 ? Marshal.PtrToStringUTF8(symbol.File) : null;
@@ -123,7 +130,7 @@ internal static unsafe partial class SignalHandlers
         public nint Address;
     }
 
-    /// <summary>A <c>struct sigaction</c>, unread but for the handler: 152 bytes with glibc and musl on 64-bit systems.</summary>
+    /// <summary>A <c>struct sigaction</c>, of which only the handler is read: 152 bytes with glibc and musl on 64-bit systems.</summary>
     [System.Runtime.CompilerServices.InlineArray(256)]
     private struct Disposition
     {

@@ -8,7 +8,7 @@ internal static unsafe partial class SocketDescriptors
     private const int DuplicateCloseOnExec = 1030;
     private const int ShutBoth = 2;
 
-    /// <summary>What a descriptor is of, such as <c>socket:[4711]</c>, which no other socket is called; null where it is closed.</summary>
+    /// <summary>Returns the kernel's name for a descriptor, such as <c>socket:[4711]</c>, which no other socket has; null if it is closed.</summary>
     public static string? NameOf(int descriptor)
     {
         try
@@ -21,14 +21,15 @@ internal static unsafe partial class SocketDescriptors
         }
     }
 
-    /// <summary>Ends the connection of a TCP socket. Its owner finds it ended, and closes it.</summary>
+    /// <summary>Ends the connection of a TCP socket. The socket's owner detects the end, and closes the socket.</summary>
     /// <param name="descriptor">The socket.</param>
-    /// <param name="name">Its name (<see cref="NameOf"/>).</param>
-    /// <param name="abort">Whether what was not sent yet is dropped when its owner closes it: SO_LINGER with a time of 0, socket(7).</param>
-    /// <returns>False: it is closed, is no TCP socket, or is not connected.</returns>
+    /// <param name="name">The socket's name (<see cref="NameOf"/>).</param>
+    /// <param name="abort">Whether unsent bytes are dropped when the owner closes the socket: SO_LINGER with a time of
+    /// 0, socket(7).</param>
+    /// <returns>False if the socket is closed, is not a TCP socket, or is not connected.</returns>
     public static bool TryShutDown(int descriptor, string name, bool abort)
     {
-        // Its owner may close it at any time, and its number may be another file's then: a descriptor of our own stays what it is.
+        // The owner may close the socket at any time, and its number may then be reused: a duplicate of our own keeps referring to the socket.
         int own = fcntl(descriptor, DuplicateCloseOnExec, 0);
         if (own < 0)
             return false;

@@ -2,7 +2,7 @@ using System.Globalization;
 
 namespace AllocTools.Interop;
 
-/// <summary>Symbols of the operating system's error numbers that memory calls give.</summary>
+/// <summary>Symbols of the operating system's error numbers that memory calls return.</summary>
 internal static class SystemErrors
 {
     public const int NotPermitted = 1;

@@ -2,7 +2,7 @@ using System.Runtime.InteropServices;
 
 namespace AllocTools.Interop;
 
-/// <summary>Pages of memory, by the operating system's own calls. Returns 0 or the system's positive error number.</summary>
+/// <summary>Manages pages of memory with the operating system's own calls, which return 0 or the system's positive error number.</summary>
 internal static unsafe partial class SystemPages
 {
     private const int ProtectNone = 0;
@@ -38,7 +38,7 @@ internal static unsafe partial class SystemPages
         return Marshal.GetLastPInvokeError();
     }
 
-    /// <summary>Takes addresses that nothing can reach and that no memory is behind (not on Windows).</summary>
+    /// <summary>Reserves addresses that can't be accessed and have no memory behind them (not on Windows).</summary>
     public static int Reserve(nuint length, out nint address)
     {
         address = 0;
@@ -51,7 +51,7 @@ internal static unsafe partial class SystemPages
         return Marshal.GetLastPInvokeError();
     }
 
-    /// <summary>Maps memory that counts as used only where it was written to (Linux; elsewhere as the system does it).</summary>
+    /// <summary>Maps memory that counts as used only when it is written to (Linux; elsewhere as the system does it).</summary>
     public static int MapUnbacked(nuint length, out nint address)
     {
         if (!OperatingSystem.IsLinux())
@@ -63,7 +63,7 @@ internal static unsafe partial class SystemPages
         return Marshal.GetLastPInvokeError();
     }
 
-    /// <summary>Gives back the memory behind pages, which stay mapped and are zero from then on (Linux).</summary>
+    /// <summary>Releases the memory behind pages, which stay mapped and are zero from then on (Linux).</summary>
     public static int Discard(nint address, nuint length)
     {
         if (!OperatingSystem.IsLinux())
@@ -71,7 +71,7 @@ internal static unsafe partial class SystemPages
         return madvise(address, length, AdviceDontNeed) == 0 ? 0 : Marshal.GetLastPInvokeError();
     }
 
-    /// <summary>Maps at a multiple of the alignment: maps more, and gives back what is before and behind (not on Windows).</summary>
+    /// <summary>Maps at a multiple of the alignment. Maps more than that, and unmaps the excess on both sides (not on Windows).</summary>
     public static int MapAligned(nuint length, nuint alignment, out nint address)
     {
         if (OperatingSystem.IsWindows())
@@ -83,7 +83,7 @@ internal static unsafe partial class SystemPages
             return error;
         }
         address = (nint)(((nuint)all + alignment - 1) & ~(alignment - 1));
-        // What is before and behind is never touched: where it can't be unmapped it takes addresses, and no memory.
+        // The excess is never touched: if it can't be unmapped, it uses addresses but no memory.
         nuint before = (nuint)(address - all);
         if (before != 0)
             _ = Unmap(all, before);
@@ -102,7 +102,7 @@ internal static unsafe partial class SystemPages
         return Marshal.GetLastPInvokeError();
     }
 
-    /// <summary>Pages that are not there yet come from that NUMA node as long as it has some (Linux).</summary>
+    /// <summary>Makes pages that don't exist yet come from a NUMA node as long as it has free ones (Linux).</summary>
     public static int PreferNode(nint address, nuint length, int node)
     {
         nint number = (OperatingSystem.IsLinux(), RuntimeInformation.ProcessArchitecture) switch
@@ -117,11 +117,11 @@ internal static unsafe partial class SystemPages
         ulong* nodes = stackalloc ulong[(node / bits) + 1];
         new Span<ulong>(nodes, (node / bits) + 1).Clear();
         nodes[node / bits] = 1UL << (node % bits);
-        // One more than there are: the kernel takes the last bit off (mbind(2)).
+        // This is one more than there are, because the kernel ignores the last bit (mbind(2)).
         return mbind(number, address, length, PreferredPolicy, nodes, (nuint)((node / bits) + 1) * bits + 1, 0) == 0 ? 0 : Marshal.GetLastPInvokeError();
     }
 
-    /// <summary>Asks for transparent huge pages (Linux). A kernel without them has none; nothing else changes.</summary>
+    /// <summary>Requests transparent huge pages (Linux). On a kernel without them, nothing changes.</summary>
     public static void AdviseHugePages(nint address, nuint length)
     {
         if (OperatingSystem.IsLinux())
@@ -136,8 +136,8 @@ internal static unsafe partial class SystemPages
     }
 
     /// <summary>
-    /// Backs pages with memory. MADV_POPULATE_WRITE (Linux 5.14) reports a lack of memory; where it is unknown each
-    /// page is written to.
+    /// Backs pages with memory. MADV_POPULATE_WRITE (Linux 5.14) reports a lack of memory; if it is not supported,
+    /// each page is written to.
     /// </summary>
     public static int Populate(nint address, nuint length)
     {
@@ -155,8 +155,8 @@ internal static unsafe partial class SystemPages
     }
 
     /// <summary>
-    /// Backs the pages of memory that is in use, which stays as it is. Nothing is done where the kernel can't
-    /// (before Linux 5.14), and to memory that is a device's.
+    /// Backs the pages of memory that is in use, without changing its contents. Nothing is done if the kernel can't do
+    /// that (before Linux 5.14), or if the memory belongs to a device.
     /// </summary>
     public static int PopulateInUse(nint address, nuint length, bool isWritable)
     {
@@ -177,7 +177,7 @@ internal static unsafe partial class SystemPages
         return mlock(address, length) == 0 ? 0 : Marshal.GetLastPInvokeError();
     }
 
-    /// <summary>Whether so many bytes may be locked (Linux): asks with a mapping that no memory is behind. Null where the kernel can't be asked so.</summary>
+    /// <summary>Whether a number of bytes may be locked (Linux). It is tried with a mapping without memory; null if that is not possible.</summary>
     public static bool? TryLockOnFault(nuint length)
     {
         const int NoAccess = 0;
@@ -194,7 +194,7 @@ internal static unsafe partial class SystemPages
         }
         catch (EntryPointNotFoundException)
         {
-            // An older C library.
+            // This is an older C library.
             return null;
         }
         finally
@@ -231,7 +231,7 @@ internal static unsafe partial class SystemPages
     [LibraryImport("libc", SetLastError = true)]
     private static partial int munlock(nint address, nuint length);
 
-    // glibc has no function for it; libnuma's is no part of the system.
+    // glibc has no function for it, and the one in libnuma is not part of the system.
     [LibraryImport("libc", SetLastError = true, EntryPoint = "syscall")]
     private static partial nint mbind(nint number, nint address, nuint length, nint policy, ulong* nodes, nuint mostNode, nuint flags);
 

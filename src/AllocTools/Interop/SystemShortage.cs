@@ -2,7 +2,7 @@ using System.Globalization;
 
 namespace AllocTools.Interop;
 
-/// <summary>Which limit of the system an error number is about, with its value, what was found, and what to do.</summary>
+/// <summary>Explains the limit of the system that an error number stands for, with its value, the current use, and what to do.</summary>
 internal static class SystemShortage
 {
     private const int TooManyInSystem = 23;
@@ -11,12 +11,12 @@ internal static class SystemShortage
     private const int AddressNotAvailable = 99;
 
     /// <summary>
-    /// File descriptors that must be free before an endpoint is opened: it takes about 13, its connections more, and a
-    /// .NET process without any is aborted by the runtime at the next thread that it starts.
+    /// The number of file descriptors that must be free before an endpoint is opened. It uses about 13, and its
+    /// connections more; the runtime aborts a .NET process without free descriptors when it starts the next thread.
     /// </summary>
     private const int SpareFiles = 64;
 
-    /// <summary>The limit that is the likely cause of an error; empty where none is known.</summary>
+    /// <summary>Returns the limit that is the likely cause of an error; empty if none is known.</summary>
     /// <param name="error">The positive error number.</param>
     public static string Explain(int error) => error switch
     {
@@ -27,13 +27,13 @@ internal static class SystemShortage
         _ => "",
     };
 
-    /// <summary>As <see cref="Explain"/>, of an endpoint that was to have a local port of the system's choice.</summary>
+    /// <summary>Like <see cref="Explain"/>, but for an endpoint that requested a local port of the system's choice.</summary>
     public static string ExplainPort(int error) =>
         error is AddressInUse or AddressNotAvailable && LocalPorts() is { } range
             ? $"The system had no local port left to choose: net.ipv4.ip_local_port_range is {range}. Widen it (sysctl net.ipv4.ip_local_port_range=\"1024 65535\"), or close what holds ports (`ss -tan`)."
             : "";
 
-    /// <summary>Why an endpoint can't be opened without the process running out of file descriptors; null where it can.</summary>
+    /// <summary>Explains why the process would run out of file descriptors if it opened an endpoint; null if it would not.</summary>
     public static string? ShortOfFiles() =>
         OpenFiles() is { } files && files.Limit - files.Open < SpareFiles
             ? $"{files.Text}, and {SpareFiles} must be free to open an endpoint: a .NET process that runs out of file descriptors is aborted. {RaiseOpenFiles}, or open fewer endpoints."
@@ -51,11 +51,14 @@ internal static class SystemShortage
         return (limit, open, string.Create(CultureInfo.InvariantCulture, $"RLIMIT_NOFILE is {limit} and {open} file descriptors are in use"));
     }
 
-    /// <summary>vm.max_map_count; null where the system doesn't say.</summary>
+    /// <summary>vm.max_map_count; null if the system does not report it.</summary>
     public static long? MostMappings => ReadNumber("/proc/sys/vm/max_map_count");
 
-    /// <summary>That nearly all mappings are taken that a process may have; null where they are not.</summary>
-    /// <remarks>Adjacent memory is one mapping, but what is locked, or registered on its own, is one of its own. Reads a line for each.</remarks>
+    /// <summary>Explains that the process uses nearly all of its permitted mappings; null if it does not.</summary>
+    /// <remarks>
+    /// Adjacent memory is one mapping, but memory that is locked or registered separately has a mapping of its own.
+    /// This reads one line per mapping.
+    /// </remarks>
     public static string? Mappings()
     {
         const string Maps = "/proc/self/maps";

@@ -1,13 +1,13 @@
 namespace AllocTools.Interop;
 
-/// <summary>Addresses that the process has and can't reach: no memory is behind them, and a system call that is given them fails with EFAULT.</summary>
+/// <summary>Addresses that the process owns but can't access: they have no memory, and a system call that receives them fails with EFAULT.</summary>
 internal static class UnreachableMemory
 {
-    /// <summary>As many bytes as the longest span.</summary>
+    /// <summary>The length of the longest span in bytes.</summary>
     private const int Length = int.MaxValue;
 
     private static readonly Lazy<nint> Reserved = new(() => SystemPages.Reserve(Length, out nint address) == 0 ? address : 0);
 
-    /// <summary>The first of 2^31 - 1 bytes, taken once for the process at the first call; 0 where the system refuses.</summary>
+    /// <summary>The first of 2^31 - 1 bytes, reserved once per process when this is first read; 0 if the system refuses.</summary>
     public static nint Address => Reserved.Value;
 }

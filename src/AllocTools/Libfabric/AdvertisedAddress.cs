@@ -13,11 +13,11 @@ namespace AllocTools.Libfabric;
 /// </remarks>
 internal static class AdvertisedAddress
 {
-    /// <summary>The address to give to peers.</summary>
+    /// <summary>Returns the address to give to peers.</summary>
     /// <param name="bound">The address from libfabric.</param>
-    /// <param name="format">Its format.</param>
+    /// <param name="format">The format of that address.</param>
     /// <param name="options">The options with AdvertisedNode.</param>
-    /// <exception cref="RmaProviderException">There is no address, or there are several and nothing says which one to take.</exception>
+    /// <exception cref="RmaProviderException">There is no address, or there are several and none can be preferred.</exception>
     public static byte[] Of(byte[] bound, fi_addr_format format, LibfabricOptions options)
     {
         if (!SocketAddressBytes.TryRead(format, bound, out IPEndPoint? endpoint))
@@ -27,8 +27,8 @@ internal static class AdvertisedAddress
         return SocketAddressBytes.IsWildcard(endpoint.Address) ? SocketAddressBytes.WithHost(bound, FindReachable(endpoint.Address)) : bound;
     }
 
-    /// <summary>The address of an interface; null if no interface has the name, or if it has no address of the wildcard's family.</summary>
-    /// <exception cref="RmaProviderException">It has several addresses, and none has the default route.</exception>
+    /// <summary>Returns the address of an interface, or null if no interface has the name or it has no address of the wildcard's family.</summary>
+    /// <exception cref="RmaProviderException">The interface has several addresses, and none of them has the default route.</exception>
     public static IPAddress? OfInterface(string? name, IPAddress wildcard)
     {
         IPAddress[] own = string.IsNullOrEmpty(name) ? [] : [.. OwnAddresses(wildcard.AddressFamily, i => i.Name == name)];
@@ -74,17 +74,17 @@ internal static class AdvertisedAddress
             .Select(static a => a.Address)
             .Where(a => a.AddressFamily == family && !a.IsIPv6LinkLocal);
 
-    /// <summary>The only address, or the one with the default route; null if it is not clear.</summary>
+    /// <summary>Returns the only address, or the one with the default route; null if the choice is not clear.</summary>
     private static IPAddress? Choose(IPAddress[] own) =>
         own.Length == 1 ? own[0] : FindRouting(own[0].AddressFamily) is { } routing && own.Contains(routing) ? routing : null;
 
-    /// <summary>The source address of packets to other networks; null if there is no route. Nothing is sent.</summary>
+    /// <summary>Returns the source address of packets to other networks, or null if there is no route. Nothing is sent.</summary>
     private static IPAddress? FindRouting(AddressFamily family)
     {
         try
         {
             using Socket socket = new(family, SocketType.Dgram, ProtocolType.Udp);
-            // Addresses for documentation (RFC 5737, RFC 3849): only the default route leads there.
+            // These addresses are reserved for documentation (RFC 5737, RFC 3849): only the default route leads there.
             socket.Connect(IPAddress.Parse(family == AddressFamily.InterNetwork ? "192.0.2.1" : "2001:db8::1"), 9);
             return (socket.LocalEndPoint as IPEndPoint)?.Address;
         }

@@ -11,8 +11,8 @@ internal sealed unsafe class CompletionReader(
     private const int BatchSize = 64;
 
     /// <summary>
-    /// The limit makes a turn end under any load: a turn that does not end looks stuck, and prevents overdue operations
-    /// from being ended.
+    /// Bounds a progress turn under any load: a turn that does not end looks stuck, and prevents overdue operations from
+    /// being ended.
     /// </summary>
     private const int MostBatches = 16;
 
@@ -24,11 +24,15 @@ internal sealed unsafe class CompletionReader(
     private readonly bool _confirmsSends = context.Traits.SendsAreConfirmed;
     private readonly bool _sendersAreKnown = context.Traits.SendersAreKnown;
 
-    /// <summary>ofi_rxm does not report the source of a write, and leaves the value of an earlier message, or none, in the queue's entry.</summary>
+    /// <summary>
+    /// Whether the writer of a notification is known. ofi_rxm does not report the source of a write; the queue's entry
+    /// contains the value of an earlier message, or none.
+    /// </summary>
     private readonly bool _writersAreKnown = context.Traits.SendersAreKnown && !context.Traits.ProviderName.EndsWith(";ofi_rxm", StringComparison.Ordinal);
 
     /// <summary>
-    /// net of libfabric 1.17, and tcp of 1.18.0: fi_trywait leaves the signal of a completion that was already read; fi_cq_sread clears it.
+    /// Whether the descriptor may stay signalled. With net of libfabric 1.17 and tcp of 1.18.0, fi_trywait leaves the
+    /// signal of a completion that was already read; fi_cq_sread clears it.
     /// </summary>
     private readonly bool _signalMayStay = context.Traits.ProviderName is "net" or "tcp";
 
@@ -36,7 +40,7 @@ internal sealed unsafe class CompletionReader(
     public bool WasEmptied { get; private set; }
 
     /// <summary>Reads the available completions, up to 1,024.</summary>
-    /// <param name="completions">Takes it.</param>
+    /// <param name="completions">Receives the completions.</param>
     /// <param name="clearSignal">Whether the queue's descriptor was readable without a completion.</param>
     /// <returns>True if there were completions.</returns>
     [SkipLocalsInit]
@@ -136,7 +140,7 @@ internal sealed unsafe class CompletionReader(
 
     private LibfabricPeer? FindPeer(ulong number) => number == FiConstants.FI_ADDR_NOTAVAIL ? null : driver.FindPeer(number);
 
-    /// <summary>The fabric no longer uses the posted operation. Returns false if there was none.</summary>
+    /// <summary>Notes that the fabric no longer uses a posted operation. Returns false if none was outstanding.</summary>
     private bool End(ref PostedOperation operation, int index)
     {
         if (!operation.IsOutstanding)
@@ -149,7 +153,7 @@ internal sealed unsafe class CompletionReader(
     }
 
     /// <summary>Moves a send to its next stage.</summary>
-    /// <returns>False if there is none, because it has ended.</returns>
+    /// <returns>False if there is none because the send has ended.</returns>
     private bool GoOn(RmaDriverCompletions completions, ref PostedOperation operation, int index)
     {
         PeerFlow flow = operation.Flow!;
@@ -196,7 +200,7 @@ internal sealed unsafe class CompletionReader(
             ReadMark.TryTakeBack(completions[index], posted[index].Mark, posted[index].Covered);
         // shm of 1.17 returns negative codes; an error entry without a code is still an error.
         int error = entry.err == 0 ? FiErrno.FI_EIO : Math.Abs(entry.err);
-        // Transports report the excess, or nothing.
+        // Transports report either the excess length or nothing.
         if (error == FiErrno.FI_ETRUNC && posted[index].IsReceive)
             completions.FailTruncated(index, entry.olen > 0 ? completions[index].Length + (long)entry.olen : null);
         else

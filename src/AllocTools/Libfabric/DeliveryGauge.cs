@@ -61,7 +61,7 @@ internal sealed unsafe class DeliveryGauge
     public static DeliveryGauge? TryOpen(LibfabricContext context, int maxOutstanding) =>
         context.Traits.SendsAreConfirmed || context.Traits.UnreceivedMessagesPileUp ? new DeliveryGauge(context, maxOutstanding) : null;
 
-    /// <summary>The memory for the answer to an operation.</summary>
+    /// <summary>Returns the memory for the answer to an operation.</summary>
     public long* AnswerOf(int index) => &_answers[index];
 
     /// <summary>Called when a receive is being posted.</summary>

@@ -40,13 +40,13 @@ internal sealed unsafe class Doorbell
         _word = (int*)(start + view.PointerOffset + sizeof(UInt128));
     }
 
-    /// <summary>The owner's thread sleeps, or is about to.</summary>
+    /// <summary>Whether the owner's thread sleeps or is about to.</summary>
     public bool IsAsleep => Volatile.Read(ref *_word) == Asleep;
 
     /// <summary>Whether a peer has rung since <see cref="Listen"/> or <see cref="BeginSleep"/>.</summary>
     public bool HasRung => Volatile.Read(ref *_word) == Quiet;
 
-    /// <summary>Extends a file by a doorbell. Null if the system has no space or no way to wait for it.</summary>
+    /// <summary>Appends a doorbell to a file. Returns null if the system has no space for it or no way to wait for it.</summary>
     public static Doorbell? Append(SafeFileHandle file)
     {
         if (!Futex.IsSupported)
@@ -67,7 +67,7 @@ internal sealed unsafe class Doorbell
     }
 
     /// <summary>Opens the doorbell of a peer's file; null if the file has none.</summary>
-    /// <param name="file">Opened for reading and writing.</param>
+    /// <param name="file">The file, opened for reading and writing.</param>
     public static Doorbell? Find(SafeFileHandle file)
     {
         long at = RandomAccess.GetLength(file) - PageSize;
@@ -97,7 +97,7 @@ internal sealed unsafe class Doorbell
     }
 
     /// <summary>Sleeps until a peer rings.</summary>
-    /// <returns>False: the time is up, a signal arrived, or a late ring of the previous sleep arrived.</returns>
+    /// <returns>False if the time is up, a signal arrived, or a late ring of the previous sleep arrived.</returns>
     public bool Sleep(TimeSpan longest)
     {
         if (!HasRung)

@@ -9,9 +9,9 @@ internal static unsafe class FabricDevice
 {
     public const string SystemRoot = "/sys";
 
-    /// <summary>The device's NUMA node; null if sysfs has no device or no node for it.</summary>
+    /// <summary>Returns the device's NUMA node, or null if sysfs has no device or no node for it.</summary>
     /// <param name="info">The interface.</param>
-    /// <param name="root">Where sysfs is mounted.</param>
+    /// <param name="root">The directory where sysfs is mounted.</param>
     public static int? NumaNodeOf(fi_info* info, string root = SystemRoot)
     {
         // Providers of network cards report the bus address; tcp's domain is named after its network interface.
@@ -23,7 +23,7 @@ internal static unsafe class FabricDevice
         return Read(root, "class/infiniband", name, "device") ?? Read(root, "class/net", name, "device");
     }
 
-    /// <summary>As sysfs writes it: domain:bus:device.function.</summary>
+    /// <summary>Formats a PCI address as sysfs does: domain:bus:device.function.</summary>
     private static string AddressOf(fi_pci_attr address) =>
         string.Create(CultureInfo.InvariantCulture, $"{address.domain_id:x4}:{address.bus_id:x2}:{address.device_id:x2}.{address.function_id}");
 

@@ -22,7 +22,7 @@ internal sealed class InProcessPeers
 
     private InProcessPeers(string path) => _path = path;
 
-    /// <summary>Whether an endpoint that it has met is in use.</summary>
+    /// <summary>Whether any endpoint that this one has met is in use.</summary>
     public bool AreInUse
     {
         get
@@ -35,7 +35,7 @@ internal sealed class InProcessPeers
     private bool AreInUse_NeedsLock => _met.Any(static m => m._isInUse);
 
     /// <summary>Called when an endpoint has been opened, before its address is known to others.</summary>
-    /// <param name="path">Its file.</param>
+    /// <param name="path">The endpoint's file.</param>
     public static InProcessPeers Enter(string path)
     {
         var entered = new InProcessPeers(path);
@@ -45,9 +45,9 @@ internal sealed class InProcessPeers
     }
 
     /// <summary>Called when a peer is about to be inserted.</summary>
-    /// <param name="path">Its file.</param>
-    /// <returns>False: it does not belong to an endpoint of this process that is in use. If the file has no name now,
-    /// it belonged to one.</returns>
+    /// <param name="path">The peer's file.</param>
+    /// <returns>False if the file does not belong to an endpoint of this process that is in use. If it has no name at that
+    /// point, it belonged to one that has been closed.</returns>
     public bool TryMeet(string path)
     {
         lock (Gate)
@@ -63,7 +63,7 @@ internal sealed class InProcessPeers
         }
     }
 
-    /// <summary>Called when no call for the endpoint runs or will come, and its file has no name.</summary>
+    /// <summary>Called when no call for the endpoint is running or will follow, and its file has no name.</summary>
     /// <param name="close">Closes it in libfabric, immediately or when the last endpoint that it has met is closed. It
     /// must not throw.</param>
     public void Leave(Action close)

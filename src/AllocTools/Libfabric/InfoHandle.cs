@@ -24,7 +24,7 @@ internal sealed unsafe class InfoHandle : SafeHandle
 
     public string DomainName => Text(Info->domain_attr->name);
 
-    /// <summary>Empty hints (fi_allocinfo).</summary>
+    /// <summary>Allocates empty hints (fi_allocinfo).</summary>
     public static InfoHandle Allocate(LibfabricLibrary library)
     {
         fi_info* info = library.DupInfo(null);
@@ -33,7 +33,7 @@ internal sealed unsafe class InfoHandle : SafeHandle
             : throw new RmaProviderException("libfabric has no memory for fi_allocinfo.", FiErrno.FI_ENOMEM, nameof(FiErrno.FI_ENOMEM));
     }
 
-    /// <summary>A copy of one entry of a list.</summary>
+    /// <summary>Copies one entry of a list.</summary>
     public static InfoHandle Copy(LibfabricLibrary library, fi_info* entry)
     {
         fi_info* copy = library.DupInfo(entry);
@@ -42,7 +42,7 @@ internal sealed unsafe class InfoHandle : SafeHandle
             : throw new RmaProviderException("libfabric has no memory for fi_dupinfo.", FiErrno.FI_ENOMEM, nameof(FiErrno.FI_ENOMEM));
     }
 
-    /// <summary>A string that fi_freeinfo frees, so it is allocated by malloc. Null for an empty string.</summary>
+    /// <summary>Allocates a string by malloc, because fi_freeinfo frees it. Returns null for an empty string.</summary>
     public static byte* AllocateText(string? text)
     {
         if (string.IsNullOrEmpty(text))

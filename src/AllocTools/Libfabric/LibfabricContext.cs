@@ -61,12 +61,12 @@ internal sealed unsafe class LibfabricContext : RmaContext
 
     public DomainHandle Domain => _domain;
 
-    /// <summary>The most access that its registrations may grant.</summary>
+    /// <summary>The widest access that the context's registrations may grant.</summary>
     public RmaAccess GrantedAccess => _mostAccess;
 
     public override RmaProviderTraits Traits { get; }
 
-    /// <summary>Opens fabric and domain. The context takes the info over when this returns.</summary>
+    /// <summary>Opens a fabric and a domain. The context owns the info once this returns.</summary>
     public static LibfabricContext Open(LibfabricLibrary library, InfoHandle info, LibfabricOptions options, ILogger logger, TimeProvider time)
     {
         RmaProviderTraits traits = LibfabricTraits.Of(info, library.Version);
@@ -103,8 +103,8 @@ internal sealed unsafe class LibfabricContext : RmaContext
         Register(address, length, access, FiCaps.FI_SEND | FiCaps.FI_RECV | FiCaps.FI_READ | FiCaps.FI_WRITE);
 
     /// <summary>
-    /// No access that writes to the memory is requested: verbs would pin the pages for writing, which the kernel
-    /// refuses.
+    /// Registers memory without requesting any access that writes to it: verbs would pin the pages for writing, which the
+    /// kernel refuses.
     /// </summary>
     public override IRmaRegistration RegisterReadOnly(nint address, long length, RmaAccess access) =>
         Register(address, length, access & ~RmaAccess.RemoteWrite, FiCaps.FI_SEND | FiCaps.FI_WRITE);
@@ -173,7 +173,7 @@ internal sealed unsafe class LibfabricContext : RmaContext
             {
                 if (SystemShortage.ShortOfFiles() is { } shortage)
                     throw new RmaProviderException($"An endpoint of provider '{Traits.ProviderName}' can't be opened: {shortage}", FiErrno.FI_EMFILE, nameof(FiErrno.FI_EMFILE));
-                // The context must not close under what is opened here.
+                // The context must not close while these objects are being opened.
                 using IDisposable lease = Retain();
                 own = LibfabricEndpointResources.Open(Library, Info, _fabric, _domain, Traits.ProviderName, _options, Logger);
             }
@@ -282,7 +282,7 @@ internal sealed unsafe class LibfabricContext : RmaContext
     private static int Close(MrHandle handle)
     {
         handle.Dispose();
-        // It is not closed, because something still uses it, so its memory can still be accessed.
+        // The registration is not closed if something still uses it, so its memory can still be accessed.
         return handle.IsReleased ? handle.CloseStatus : -FiErrno.FI_EBUSY;
     }
 

@@ -48,7 +48,7 @@ internal static unsafe class LibfabricDiscovery
         throw NothingFound(library, options, status);
     }
 
-    /// <summary>shm takes a node for its own name.</summary>
+    /// <summary>Whether the options select an interface by its address. shm uses a node as its own name instead.</summary>
     private static bool IsByAddress(LibfabricOptions options) => !string.IsNullOrEmpty(options.Node) && !IsSharedMemory(options.Provider);
 
     private static InfoHandle? TryFind(LibfabricLibrary library, LibfabricOptions options, bool byAddress, ulong operationFlags, ulong caps, out int status)
@@ -88,7 +88,7 @@ internal static unsafe class LibfabricDiscovery
         }
     }
 
-    /// <summary>The address to bind to: with a wildcard and an interface's name, the address of that interface.</summary>
+    /// <summary>Returns the address to bind to. For a wildcard with an interface's name, that is the interface's address.</summary>
     /// <remarks>With a wildcard, the providers of libfabric 1.17 offer no interface's domain, or only the loopback's.</remarks>
     private static string? NodeOf(LibfabricOptions options) =>
         IPAddress.TryParse(options.Node, out IPAddress? node) && SocketAddressBytes.IsWildcard(node) && AdvertisedAddress.OfInterface(options.Domain, node) is { } address
@@ -129,7 +129,7 @@ internal static unsafe class LibfabricDiscovery
         return hints;
     }
 
-    /// <summary>The reason why this library can't use an interface; null if it can.</summary>
+    /// <summary>Returns the reason why this library can't use an interface, or null if it can.</summary>
     internal static string? FindReasonAgainst(fi_info* entry, LibfabricOptions options, bool byAddress)
     {
         // tcp;ofi_rxm of 1.17 returns other domains than the requested one.
@@ -195,7 +195,7 @@ internal static unsafe class LibfabricDiscovery
             : "";
     }
 
-    /// <summary>There would be an interface at another address.</summary>
+    /// <summary>Whether the provider offers an interface at another address.</summary>
     private static bool IsThere(LibfabricLibrary library, LibfabricOptions options)
     {
         try
@@ -205,7 +205,7 @@ internal static unsafe class LibfabricDiscovery
         }
         catch (RmaProviderException)
         {
-            // There is one, which can't be used for another reason.
+            // There is one, but it can't be used for another reason.
             return false;
         }
     }
@@ -218,7 +218,7 @@ internal static unsafe class LibfabricDiscovery
         return names;
     }
 
-    /// <summary>The domains of a provider, regardless of the other options.</summary>
+    /// <summary>Lists the domains of a provider, regardless of the other options.</summary>
     private static SortedSet<string> ListDomains(LibfabricLibrary library, LibfabricOptions options) =>
         List(library, new LibfabricOptions { Provider = options.Provider }, ofDomains: true);
 

@@ -39,7 +39,7 @@ internal sealed unsafe class LibfabricDriver : RmaEndpointDriver
     private bool _wasRefusalLogged;
     private bool _isDone;
 
-    /// <summary>With <paramref name="ownsResources"/> it takes ownership of the resources, unless it throws.</summary>
+    /// <summary>Takes ownership of the resources if <paramref name="ownsResources"/> is true, unless it throws.</summary>
     public LibfabricDriver(LibfabricContext context, LibfabricEndpointResources resources, bool ownsResources, LibfabricOptions provider)
     {
         LibfabricEndpointOptions options = provider.Endpoint;
@@ -79,7 +79,7 @@ internal sealed unsafe class LibfabricDriver : RmaEndpointDriver
         }
         catch
         {
-            // libfabric has not received any of it yet.
+            // libfabric has not received any of these objects yet.
             _tags?.Free();
             if (acquired > 1)
                 resources.Queue.DangerousRelease();
@@ -99,8 +99,8 @@ internal sealed unsafe class LibfabricDriver : RmaEndpointDriver
 
     /// <summary>
     /// shm of libfabric 1.x looks for a receive and queues an unexpected message in two steps: a receive that is posted
-    /// between them, while another thread makes progress, never matches its message. A turn may also close the native
-    /// endpoint (<see cref="TransmitLanes"/>) to which another operation is just being posted.
+    /// between them, while another thread makes progress, never matches its message. A progress turn may also close the
+    /// native endpoint (<see cref="TransmitLanes"/>) to which another operation is just being posted.
     /// </summary>
     public override bool PostsBesideProgress => !_isShared;
 
@@ -117,7 +117,7 @@ internal sealed unsafe class LibfabricDriver : RmaEndpointDriver
 
     public override bool WatchesPeers => _resources.InProcess is not null;
 
-    /// <summary>Registrations, or others of this process, may keep the native endpoint open, and then closing drops nothing.</summary>
+    /// <summary>Registrations, or other endpoints of this process, may keep the native endpoint open; closing it then drops nothing.</summary>
     public override bool MustRecallBeforeClosing => !_ownsResources || _resources.InProcess is { AreInUse: true };
 
     /// <summary>The inserted peers that are not lost.</summary>
@@ -126,7 +126,7 @@ internal sealed unsafe class LibfabricDriver : RmaEndpointDriver
     /// <summary>The peer with a number; null if none is inserted.</summary>
     public LibfabricPeer? FindPeer(ulong number) => _peers.GetValueOrDefault(number);
 
-    /// <summary>Whether the bytes of sends to a peer can be known to have arrived.</summary>
+    /// <summary>Whether it can be known that the bytes of sends to a peer have arrived.</summary>
     public static bool ConfirmsSendsTo(RmaDriverPeer peer) => ((LibfabricPeer)peer).Flow is not null;
 
     public override RmaDriverPeer OpenPeer(ReadOnlySpan<byte> address) => OpenPeer(address, null);
@@ -190,7 +190,7 @@ internal sealed unsafe class LibfabricDriver : RmaEndpointDriver
             _wasRefusalLogged = true;
             Log.PeerNotForgotten(_context.Health.Logger, _context.Traits.ProviderName, FiErrno.NameOf(status));
         }
-        // It does not exist, for whatever reason.
+        // FI_EINVAL means that the peer does not exist, for whatever reason.
         return status == 0 || status == -FiErrno.FI_EINVAL;
     }
 
@@ -300,7 +300,7 @@ internal sealed unsafe class LibfabricDriver : RmaEndpointDriver
             NativeMemory.AlignedFree(_contexts);
             _overflow?.Unmap();
         }
-        // Its receives end only when it is closed.
+        // The receives of notifications end only when the endpoint is closed.
         if (lanesAreClosed && _resources.IsEndpointClosed)
             _tags?.Free();
         _gauge?.Close(isDone);

@@ -11,9 +11,9 @@ public sealed class LibfabricEndpointOptions : RmaEndpointOptions
     public LibfabricCompletionLevel CompletionLevel { get; set; } = LibfabricCompletionLevel.Delivery;
 
     /// <summary>
-    /// How many messages may go to a peer after it last had a receive posted. Further ones wait until it posts one
-    /// again, or time out; otherwise they would accumulate in its memory. This applies to transports without a limit of
-    /// their own: tcp;ofi_rxm and sockets.
+    /// The number of messages that may be sent to a peer after it last had a receive posted. Further messages wait until it
+    /// posts one again, or time out; otherwise they would accumulate in its memory. This applies to transports without a
+    /// limit of their own: tcp;ofi_rxm and sockets.
     /// Range: 1 to 1,048,576, or 0 for no limit. Default: 1,024.
     /// </summary>
     [OptionRange(0, 1 << 20, "messages", LeastMeans = "no limit")]

@@ -3,7 +3,7 @@ using Microsoft.Extensions.Options;
 
 namespace AllocTools.Libfabric;
 
-/// <summary>The rules of <see cref="LibfabricOptions"/>. All failures at once.</summary>
+/// <summary>Validates <see cref="LibfabricOptions"/>, and reports all failures at once.</summary>
 public sealed class LibfabricOptionsValidator : IValidateOptions<LibfabricOptions>
 {
     /// <inheritdoc/>
@@ -32,10 +32,10 @@ public sealed class LibfabricOptionsValidator : IValidateOptions<LibfabricOption
     }
 }
 
-/// <summary>The ranges of <see cref="LibfabricOptions"/>, from its attributes.</summary>
+/// <summary>Validates the ranges of <see cref="LibfabricOptions"/> that its attributes declare.</summary>
 [OptionsValidator]
 internal sealed partial class LibfabricOptionsRanges : IValidateOptions<LibfabricOptions>;
 
-/// <summary>The ranges of <see cref="LibfabricEndpointOptions"/>, from its attributes.</summary>
+/// <summary>Validates the ranges of <see cref="LibfabricEndpointOptions"/> that its attributes declare.</summary>
 [OptionsValidator]
 internal sealed partial class LibfabricEndpointOptionsRanges : IValidateOptions<LibfabricEndpointOptions>;

@@ -5,7 +5,7 @@ using AllocTools.Regions;
 
 namespace AllocTools.Libfabric;
 
-/// <summary>Executes operations by libfabric's calls (fi_rma(3), fi_msg(3)).</summary>
+/// <summary>Executes operations with libfabric's calls (fi_rma(3), fi_msg(3)).</summary>
 /// <remarks>
 /// Writes and sends pass the completion level as a flag of the call: net of libfabric 1.17 forgets the level that its
 /// endpoint was opened with, and then completes operations before the bytes have arrived.
@@ -61,7 +61,7 @@ internal sealed unsafe class LibfabricPoster(
         return status;
     }
 
-    /// <summary>Whether it is a send that waits for its peer to receive. The answer may be slightly out of date.</summary>
+    /// <summary>Whether an operation is a send that waits for its peer to receive. The answer may be slightly out of date.</summary>
     public bool HoldsBack(RmaDriverOperation operation, bool isQueued)
     {
         if (operation.Peer is not LibfabricPeer { Flow.IsFull: true })
@@ -71,7 +71,7 @@ internal sealed unsafe class LibfabricPoster(
         return stage == SendStage.Ask || (isQueued && stage == SendStage.Send);
     }
 
-    /// <summary>Why a send was not started in time; null if unknown.</summary>
+    /// <summary>Returns why a send was not started in time, or null if the reason is unknown.</summary>
     public static string? ExplainTimeout(RmaDriverOperation operation) => operation.Kind == RmaOperationKind.Send && operation.Peer is LibfabricPeer { Flow: { IsFull: true } flow }
         ? $"the message was not sent, because the peer has had no receive posted since the last {flow.Window} messages, the most that Provider:Endpoint:MaxUnreceivedMessages allows to accumulate in its memory. Its application must receive sooner, or post more receives. "
         : null;
@@ -181,7 +181,7 @@ internal sealed unsafe class LibfabricPoster(
 /// <summary>The libfabric state of a posted operation.</summary>
 internal struct PostedOperation
 {
-    /// <summary>Whether its completion has not been read.</summary>
+    /// <summary>Whether the operation's completion has not been read.</summary>
     public bool IsOutstanding;
 
     public bool IsReceive;
@@ -208,9 +208,9 @@ internal struct PostedOperation
     /// <summary>The stage of a send with a <see cref="Flow"/>.</summary>
     public SendStage Stage;
 
-    /// <summary>The native endpoint through which it was posted; null if there is only one.</summary>
+    /// <summary>The native endpoint through which the operation was posted; null if there is only one.</summary>
     public TransmitLane? Lane;
 
-    /// <summary>Its sequence number among all posted operations.</summary>
+    /// <summary>The operation's sequence number among all posted operations.</summary>
     public long Order;
 }

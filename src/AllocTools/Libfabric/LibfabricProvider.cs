@@ -9,7 +9,7 @@ using Microsoft.Extensions.Logging.Abstractions;
 
 namespace AllocTools.Libfabric;
 
-/// <summary>Registers memory with libfabric (fi_mr(3)) and moves it by an <see cref="LibfabricEndpoint"/>.</summary>
+/// <summary>Registers memory with libfabric (fi_mr(3)) and transfers it through a <see cref="LibfabricEndpoint"/>.</summary>
 public sealed class LibfabricProvider : IRmaProvider
 {
     private readonly LibfabricOptions _options;
@@ -17,9 +17,9 @@ public sealed class LibfabricProvider : IRmaProvider
     private readonly TimeProvider _time;
 
     /// <summary>Creates the provider.</summary>
-    /// <param name="options">Copied when a context is opened.</param>
-    /// <param name="loggerFactory">Where to log; null: nowhere.</param>
-    /// <param name="timeProvider">The clock of time-outs; null: the system's.</param>
+    /// <param name="options">The options, which are copied when a context is opened.</param>
+    /// <param name="loggerFactory">The factory of the provider's logger; null for no logging.</param>
+    /// <param name="timeProvider">The clock for time-outs; null for the system's.</param>
     public LibfabricProvider(LibfabricOptions? options = null, ILoggerFactory? loggerFactory = null, TimeProvider? timeProvider = null)
     {
         _options = options ?? new LibfabricOptions();
@@ -38,16 +38,16 @@ public sealed class LibfabricProvider : IRmaProvider
         EndpointType = typeof(LibfabricEndpoint),
     };
 
-    /// <summary>Whether libfabric is installed on this machine, and is new enough.</summary>
+    /// <summary>Whether a libfabric that is new enough is installed on this machine.</summary>
     public static bool IsSupported => LibfabricLibrary.IsSupported;
 
-    /// <summary>Why <see cref="IsSupported"/> is false, and the command that installs it; null if it is true.</summary>
+    /// <summary>Why <see cref="IsSupported"/> is false, and the command that installs libfabric; null if it is true.</summary>
     public static string? NotSupportedReason => LibfabricLibrary.NotSupportedReason;
 
     /// <inheritdoc/>
     public IRmaContext Open()
     {
-        // Endpoints of the context read them later.
+        // Endpoints of the context read the options later.
         LibfabricOptions options = _options.Copy();
         LibfabricOptionsValidator.ThrowIfInvalid(options);
         using RmaSpan span = RmaActivities.StartOpen(options.Provider ?? "libfabric", _logger);
@@ -89,7 +89,7 @@ public sealed class LibfabricProvider : IRmaProvider
         }
     }
 
-    /// <summary>Options that would prevent an endpoint from publishing an address are refused at startup.</summary>
+    /// <summary>Throws if the options would prevent an endpoint from publishing an address, so that this is detected at startup.</summary>
     private static unsafe void ThrowIfNotAdvertisable(InfoHandle info, LibfabricOptions options) =>
         _ = AdvertisedAddress.Of(new ReadOnlySpan<byte>(info.Info->src_addr, (int)info.Info->src_addrlen).ToArray(), info.Info->addr_format, options);
 

@@ -14,7 +14,7 @@ internal sealed class PeerAddressFormat(fi_addr_format format, byte[] own)
     private const int FamilyLength = sizeof(ushort);
     private static readonly byte[] SchemeEnd = "://"u8.ToArray();
 
-    /// <summary>Why an address can't belong to a peer; null if it can.</summary>
+    /// <summary>Returns why an address can't belong to a peer, or null if it can.</summary>
     public string? FindReasonAgainst(ReadOnlySpan<byte> address) => format switch
     {
         fi_addr_format.FI_ADDR_STR => IsText(address) ? null : $"an endpoint's Address begins with a text as '{Encoding.ASCII.GetString(own).TrimEnd('\0')}' and a zero byte",

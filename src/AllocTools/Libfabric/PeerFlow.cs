@@ -30,8 +30,8 @@ internal enum SendStage
 /// others queue behind it; none overtakes it, because its message is posted before the window opens.
 /// </remarks>
 /// <param name="address">The location of the peer's gauge.</param>
-/// <param name="key">Its key.</param>
-/// <param name="window">How many messages may be unreceived; 0 for no limit.</param>
+/// <param name="key">The key of the peer's gauge.</param>
+/// <param name="window">The number of messages that may be unreceived; 0 for no limit.</param>
 internal sealed class PeerFlow(ulong address, ulong key, int window)
 {
     /// <summary>The shortest time from an answer without receives to the next query.</summary>
@@ -66,14 +66,14 @@ internal sealed class PeerFlow(ulong address, ulong key, int window)
         return false;
     }
 
-    /// <summary>Uncounts a message that was not posted.</summary>
+    /// <summary>Reverses the count of a message that was not posted.</summary>
     public void Unadmit()
     {
         if (window != 0)
             Interlocked.Decrement(ref _unreceived);
     }
 
-    /// <summary>Begins a query for a send, by its index. Returns false if another one queries, or if it is too early.</summary>
+    /// <summary>Begins a query for a send, given its index. Returns false if another send queries, or if it is too early.</summary>
     public bool TryBeginAsking(int index) =>
         Environment.TickCount64 >= Volatile.Read(ref _askAgainAt) && Interlocked.CompareExchange(ref _asking, index, Nobody) == Nobody;
 

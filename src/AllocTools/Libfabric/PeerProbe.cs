@@ -15,7 +15,7 @@ namespace AllocTools.Libfabric;
 /// </remarks>
 internal sealed class PeerProbe(LibfabricDriver driver, LibfabricContext context)
 {
-    /// <summary>How long the transport must accept nothing for a peer before the system is queried.</summary>
+    /// <summary>The time for which the transport must have accepted nothing for a peer before the system is queried.</summary>
     private static readonly TimeSpan Patience = TimeSpan.FromMilliseconds(100);
 
     /// <summary>The shortest time between two queries of the system about one peer, and the longest time for its answer.</summary>
@@ -25,10 +25,10 @@ internal sealed class PeerProbe(LibfabricDriver driver, LibfabricContext context
     private readonly bool _isTcp = IsTcp(context.Traits.ProviderName);
     private readonly TimeProvider _time = context.Health.Time;
 
-    /// <summary>Why an error means that the peer is lost; null if it does not, or if it is not clear yet.</summary>
+    /// <summary>Returns why an error means that the peer is lost; null if it does not, or if that is not clear yet.</summary>
     public string? FindLoss(LibfabricPeer peer, int error)
     {
-        // sockets drops the connection to a peer that is gone, and finds none for the next operation.
+        // sockets drops the connection to a peer that is gone, and finds no connection for the next operation.
         if (LibfabricErrors.IsLoss(error) || (error == FiErrno.FI_ENOENT && _provider == "sockets"))
             return $"the transport reports {FiErrno.NameOf(error)} ({context.Library.StrError(error)})";
         if (error == FiErrno.FI_ECANCELED)
@@ -38,7 +38,7 @@ internal sealed class PeerProbe(LibfabricDriver driver, LibfabricContext context
 
     /// <summary>Called when the transport does not accept an operation.</summary>
     /// <param name="peer">The operation's peer.</param>
-    /// <param name="elapsed">For how long; null if the caller has to try again.</param>
+    /// <param name="elapsed">The time for which it has not accepted it; null if the caller has to try again.</param>
     public void OnFull(LibfabricPeer peer, TimeSpan? elapsed)
     {
         if (_isTcp && (elapsed is { } time ? time >= Patience : peer.IsRefusedFor(_time.GetTimestamp(), Patience, _time)))
@@ -84,7 +84,7 @@ internal sealed class PeerProbe(LibfabricDriver driver, LibfabricContext context
     private static bool IsTcp(string provider) =>
         provider.Split(';')[0] is "tcp" or "net" or "sockets";
 
-    /// <summary>A sockaddr_in or sockaddr_in6: family, port, then the address; before the latter's, 4 bytes of flow label.</summary>
+    /// <summary>Parses a sockaddr_in or sockaddr_in6: family, port and address; sockaddr_in6 has 4 bytes of flow label before the address.</summary>
     private static bool TryParse(ReadOnlySpan<byte> address, [NotNullWhen(true)] out IPEndPoint? endpoint)
     {
         const int Inet = 2;

@@ -16,14 +16,14 @@ namespace AllocTools.Libfabric;
 internal sealed class PeerReach(fi_addr_format format, byte[] bound, byte[] advertised, PeerPlace? place)
 {
     /// <summary>
-    /// The value for errors of the system that .NET has no name for; of bind(2) it is ENODEV: the address has the scope of an interface
-    /// that this machine does not have (ipv6(7)).
+    /// The value for system errors that .NET has no name for. From bind(2) it is ENODEV: the address has the scope of an
+    /// interface that this machine does not have (ipv6(7)).
     /// </summary>
     private const SocketError NoSuchDevice = SocketError.SocketError;
 
-    /// <summary>Why the peer can't be reached; null if no reason is known.</summary>
+    /// <summary>Returns why the peer can't be reached, or null if no reason is known.</summary>
     /// <param name="address">The peer's socket address; other addresses are not checked.</param>
-    /// <param name="peerPlace">The location that the peer reports; null if it doesn't.</param>
+    /// <param name="peerPlace">The location that the peer reports; null if it reports none.</param>
     public string? FindReasonAgainst(ReadOnlySpan<byte> address, PeerPlace? peerPlace)
     {
         if (!SocketAddressBytes.TryRead(format, address, out IPEndPoint? peer) || !SocketAddressBytes.TryRead(format, bound, out IPEndPoint? own))

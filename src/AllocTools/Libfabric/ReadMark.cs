@@ -26,11 +26,11 @@ internal static unsafe class ReadMark
 
     private static readonly ulong Seed = BinaryPrimitives.ReadUInt64LittleEndian(RandomNumberGenerator.GetBytes(sizeof(ulong)));
 
-    /// <summary>The first mark of an operation. A peer can't know it.</summary>
+    /// <summary>Returns the first mark of an operation. A peer can't know it.</summary>
     public static ulong Of(RmaDriverOperation operation) => BinaryPrimitives.ReverseEndianness(Seed + ((ulong)operation.Use * GoldenRatio));
 
     /// <summary>Marks the end of the buffer.</summary>
-    /// <returns>The previous bytes.</returns>
+    /// <returns>The bytes that the mark replaced.</returns>
     public static ulong Put(RmaDriverOperation read, ulong mark)
     {
         ulong covered = Get(read);
@@ -48,7 +48,7 @@ internal static unsafe class ReadMark
         return true;
     }
 
-    /// <summary>The last bytes of the buffer, 8 or as many as there are, as the lowest of a number.</summary>
+    /// <summary>Returns the last bytes of the buffer, 8 or as many as there are, as the lowest bytes of a number.</summary>
     private static ulong Get(RmaDriverOperation read)
     {
         ulong value = 0;

@@ -30,16 +30,16 @@ internal sealed class ReceiveOverflow
         Length = length;
     }
 
-    /// <summary>As long as the longest message, in bytes.</summary>
+    /// <summary>The length of the memory in bytes, which is that of the longest message.</summary>
     public long Length { get; }
 
     public nint Address => _address;
 
-    /// <summary>Maps the memory; null if it can't be used, or if the system has no address space for it.</summary>
+    /// <summary>Maps the memory. Returns null if it can't be used, or if the system has no address space for it.</summary>
     /// <param name="info">The interface in force.</param>
-    /// <param name="traits">Its requirements.</param>
+    /// <param name="traits">The requirements of the provider.</param>
     /// <param name="longestMessage">The longest message that a peer may send, in bytes.</param>
-    /// <param name="logger">The log for the reason if the system has none.</param>
+    /// <param name="logger">The log for the reason if the system has no address space.</param>
     public static unsafe ReceiveOverflow? TryMap(InfoHandle info, RmaProviderTraits traits, long longestMessage, ILogger logger)
     {
         if (traits.LocalDescriptorRequired || info.Info->rx_attr->iov_limit < 2)

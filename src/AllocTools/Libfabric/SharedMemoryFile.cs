@@ -9,7 +9,7 @@ using Microsoft.Win32.SafeHandles;
 
 namespace AllocTools.Libfabric;
 
-/// <summary>The file in /dev/shm of an endpoint of shm, through which its peers reach it.</summary>
+/// <summary>The file in /dev/shm of an shm endpoint, through which its peers reach it.</summary>
 /// <remarks>
 /// The file loses its name when the endpoint is closed; a process that is killed leaves it. Whether a file is still in
 /// use is shown by a lock (flock(2)) that its process holds while the endpoint is open, and that the kernel releases
@@ -43,13 +43,13 @@ internal sealed class SharedMemoryFile : IDisposable
         Bell = bell;
     }
 
-    /// <summary>Its path.</summary>
+    /// <summary>The path of the file.</summary>
     public string FullName { get; }
 
     /// <summary>The doorbell by which peers wake the endpoint's thread; null if they can't.</summary>
     public Doorbell? Bell { get; }
 
-    /// <summary>A name for a context's endpoints that no process has used before.</summary>
+    /// <summary>Returns a name for a context's endpoints that no process has used before.</summary>
     public static string NewName() => $"{Prefix}{Environment.ProcessId}-{LockedMark}{Guid.NewGuid():N}";
 
     /// <summary>Opens an endpoint, if there is space for its file, and keeps the file locked.</summary>
@@ -80,7 +80,7 @@ internal sealed class SharedMemoryFile : IDisposable
             // has no space causes SIGBUS.
             if (!KernelCopies.ArePermitted && FileLocks.Allocate(file, RandomAccess.GetLength(file)) == FileLocks.NoSpace)
                 throw NoRoom();
-            // A process that removes files without the folder's lock, like earlier versions, has it locked or has already removed it.
+            // A process that removes files without the folder's lock, as earlier versions do, may have locked this file or already removed it.
             if (!FileLocks.TryLock(file) || FileLocks.OwnerOf(path) is null)
                 throw new RmaProviderException($"The endpoint's file {path} can't be locked: another process mistook it for the file of a process that has ended.", FiErrno.FI_EAGAIN, nameof(FiErrno.FI_EAGAIN)) { IsTransient = true };
             isDone = true;
@@ -93,7 +93,7 @@ internal sealed class SharedMemoryFile : IDisposable
         }
     }
 
-    /// <summary>Removes the files of processes that have ended; none if the folder can't be locked.</summary>
+    /// <summary>Removes the files of processes that have ended. Removes none if the folder can't be locked.</summary>
     public static void RemoveDead(ILogger logger)
     {
         if (!Directory.Exists(Folder))
@@ -103,7 +103,7 @@ internal sealed class SharedMemoryFile : IDisposable
             RemoveDead_NeedsLock(logger);
     }
 
-    /// <summary>Why libfabric may not offer shm although it supports it; empty if /dev/shm has enough space.</summary>
+    /// <summary>Explains why libfabric may not offer shm although it supports it; empty if /dev/shm has enough space.</summary>
     public static string ExplainAbsence()
     {
         // libfabric requires as much space as one endpoint for each processor would take.
@@ -116,7 +116,7 @@ internal sealed class SharedMemoryFile : IDisposable
     /// <summary>Opens a peer's file, and refuses a peer that does not exist, or belongs to another user.</summary>
     /// <param name="address">The peer's address.</param>
     /// <param name="own">The endpoint that will use it, among those of this process.</param>
-    /// <exception cref="RmaProviderException">It can't be reached from here.</exception>
+    /// <exception cref="RmaProviderException">The peer can't be reached from here.</exception>
     public static PeerFile OpenPeer(ReadOnlySpan<byte> address, InProcessPeers own)
     {
         string path = PathOf(address);
@@ -135,7 +135,7 @@ internal sealed class SharedMemoryFile : IDisposable
             IsMarked(Path.GetFileName(path)));
     }
 
-    /// <summary>Shows peers that the endpoint is closed, although libfabric may keep it open for a while. It must not throw.</summary>
+    /// <summary>Shows peers that the endpoint is closed, although libfabric may keep it open for a while. This must not throw.</summary>
     public void Dispose()
     {
         if (_locked.IsClosed)
@@ -165,7 +165,7 @@ internal sealed class SharedMemoryFile : IDisposable
 
     private static string Describe() => $"{Folder} has a size of {InWords.About(new DriveInfo(Folder).TotalSize)}, of which {InWords.About(Free)} are free";
 
-    /// <summary>Files that this process can't judge.</summary>
+    /// <summary>Describes the files whose state this process can't determine.</summary>
     private static string DescribeOthers()
     {
         string[] others = [.. Directory.EnumerateFiles(Folder, $"{Prefix}*").Where(static f => FileLocks.OwnerOf(f) is { } owner && owner != FileLocks.CurrentUser)];
@@ -194,7 +194,7 @@ internal sealed class SharedMemoryFile : IDisposable
     {
         private readonly Lock _gate = new();
 
-        /// <summary>The doorbell that wakes the peer's thread; null if it has none.</summary>
+        /// <summary>The doorbell that wakes the peer's thread; null if the peer has none.</summary>
         public Doorbell? Bell { get; } = isMarked ? Doorbell.Find(file) : null;
 
         /// <summary>Whether the peer can no longer affect this process, because its process has ended or has closed its endpoint.</summary>
@@ -207,7 +207,7 @@ internal sealed class SharedMemoryFile : IDisposable
             }
         }
 
-        /// <summary>Why the peer is lost, in words; null if it exists, or if that is unknown.</summary>
+        /// <summary>Returns why the peer is lost, in words; null if it exists, or if that is unknown.</summary>
         public string? FindLoss()
         {
             if (isMarked && !IsLetGo)
@@ -225,8 +225,8 @@ internal sealed class SharedMemoryFile : IDisposable
     }
 
     /// <summary>
-    /// Null if the lock can't be taken, because another process holds it for longer than that, or the folder can't be
-    /// opened. Then the check of the space is only an estimate.
+    /// Locks the folder. Returns null if the folder can't be opened, or another process holds the lock for longer than the
+    /// given time. Then the check of the space is only an estimate.
     /// </summary>
     private static SafeFileHandle? LockFolder(TimeSpan wait)
     {

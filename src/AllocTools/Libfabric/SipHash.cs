@@ -9,10 +9,10 @@ internal readonly struct SipHash(ulong key0, ulong key1)
     private const int WordRounds = 2;
     private const int LastRounds = 4;
 
-    /// <summary>The last word of a message of eight bytes: its length, and nothing else.</summary>
+    /// <summary>The last word of a message of eight bytes, which contains only the message's length.</summary>
     private const ulong LengthWord = 8UL << 56;
 
-    /// <summary>The hash of the word's eight bytes, the lowest first.</summary>
+    /// <summary>Returns the hash of the word's eight bytes, the lowest first.</summary>
     public ulong Hash(ulong word)
     {
         ulong v0 = key0 ^ 0x736f6d6570736575;

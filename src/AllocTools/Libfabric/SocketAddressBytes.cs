@@ -6,7 +6,7 @@ using AllocTools.Libfabric.Interop;
 
 namespace AllocTools.Libfabric;
 
-/// <summary>Socket addresses in libfabric's form: sockaddr_in (16 bytes), sockaddr_in6 (28). ip(7), ipv6(7).</summary>
+/// <summary>Reads and changes socket addresses in libfabric's form: sockaddr_in (16 bytes) and sockaddr_in6 (28 bytes). ip(7), ipv6(7).</summary>
 internal static class SocketAddressBytes
 {
     private const int PortOffset = 2;
@@ -18,7 +18,7 @@ internal static class SocketAddressBytes
     private const ushort Inet4 = 2;
     private const ushort Inet6 = 10;
 
-    /// <summary>Reads an address; false if the format is different, or the bytes are not an address.</summary>
+    /// <summary>Reads an address. Returns false if the format is different, or the bytes are not an address.</summary>
     public static bool TryRead(fi_addr_format format, ReadOnlySpan<byte> address, [NotNullWhen(true)] out IPEndPoint? endpoint)
     {
         endpoint = null;
@@ -43,7 +43,7 @@ internal static class SocketAddressBytes
         return changed;
     }
 
-    /// <summary>Whether it stands for all addresses of a machine, and does not identify one.</summary>
+    /// <summary>Whether an address stands for all addresses of a machine, and does not identify one.</summary>
     public static bool IsWildcard(IPAddress address) => address.Equals(IPAddress.Any) || address.Equals(IPAddress.IPv6Any);
 
     private static int Port(ReadOnlySpan<byte> address) => BinaryPrimitives.ReadUInt16BigEndian(address[PortOffset..]);

@@ -33,7 +33,7 @@ internal sealed unsafe class TaggedNotifications
         _anyDue = true;
     }
 
-    /// <summary>Whether the provider needs this.</summary>
+    /// <summary>Whether the provider needs notifications of this kind.</summary>
     public static bool AreNeeded(fi_info* info, string provider) => info->domain_attr->cq_data_size < sizeof(uint) || provider == "sockets";
 
     /// <summary>Whether a completion belongs to one of the receives, which must be posted again.</summary>
@@ -54,7 +54,7 @@ internal sealed unsafe class TaggedNotifications
         _anyDue = false;
         for (int i = 0; i < Receives; i++)
         {
-            // A receive that the transport does not accept is tried again by the next turn.
+            // A receive that the transport does not accept is tried again by the next progress turn.
             if (_isDue[i] && (_isDue[i] = _endpoint.ReceiveTag(&_contexts[i]) != 0))
                 _anyDue = true;
         }

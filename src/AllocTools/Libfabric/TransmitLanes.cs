@@ -4,16 +4,17 @@ using AllocTools.Libfabric.Interop;
 
 namespace AllocTools.Libfabric;
 
-/// <summary>The native endpoints through which an shm endpoint reaches its peers: a single one, until a peer holds it up.</summary>
+/// <summary>The native endpoints through which an shm endpoint reaches its peers: a single one, until a peer blocks it.</summary>
 /// <remarks>
 /// shm before libfabric 2.x reads the answers to an endpoint's operations strictly in order, so one stopped or dead
-/// peer holds up the completions of all others. Therefore the oldest operation of each lane is checked: if it has not
+/// peer delays the completions of all others. Therefore the oldest operation of each lane is checked: if it has not
 /// completed for <see cref="Looks"/> checks in a row, its peer occupies that lane alone, and the others continue on
 /// another lane, which has the same address vector and the same completion queue. If that peer is lost and gone
 /// (<see cref="LibfabricPeer.IsGone"/>), the lane is dead: no more completions arrive on it, so its operations are
 /// abandoned and the lane is closed. The first lane is the endpoint that peers know; it continues to receive. Buffers
 /// of operations behind those of the lost peer stay quarantined until the endpoint is closed, because their own peers
-/// may still read them. The holder of the turn calls all members except <see cref="For"/> and <see cref="NeedsLook"/>.
+/// may still read them. All members except <see cref="For"/> and <see cref="NeedsLook"/> may be called only by the holder
+/// of the progress turn.
 /// </remarks>
 internal sealed class TransmitLanes(LibfabricDriver driver, LibfabricContext context, LibfabricEndpointResources resources, PostedOperation[] posted)
 {
@@ -23,7 +24,7 @@ internal sealed class TransmitLanes(LibfabricDriver driver, LibfabricContext con
     /// </summary>
     private const int Looks = 3;
 
-    /// <summary>How many lanes there may be at a time; each takes a file in /dev/shm.</summary>
+    /// <summary>The maximum number of lanes at a time; each uses a file in /dev/shm.</summary>
     private const int MaxLanes = 8;
 
     private readonly bool _isUsed = resources.InProcess is not null;
@@ -35,7 +36,7 @@ internal sealed class TransmitLanes(LibfabricDriver driver, LibfabricContext con
     private bool _saidFull;
     private volatile bool _isHeldUp;
 
-    /// <summary>The native endpoint to which an operation is posted.</summary>
+    /// <summary>Returns the native endpoint to which an operation is posted.</summary>
     public EndpointHandle For(ref PostedOperation operation)
     {
         if (!_isUsed || operation.IsReceive)
@@ -48,7 +49,7 @@ internal sealed class TransmitLanes(LibfabricDriver driver, LibfabricContext con
     }
 
     /// <summary>
-    /// Whether operations were outstanding or held up at the last check, so that another check is useful. Any thread
+    /// Whether operations were outstanding or blocked at the last check, so that another check is useful. Any thread
     /// may call this.
     /// </summary>
     public bool NeedsLook()
@@ -63,7 +64,7 @@ internal sealed class TransmitLanes(LibfabricDriver driver, LibfabricContext con
         return false;
     }
 
-    /// <summary>The cause that held up an operation that did not complete in time; null if it is unknown.</summary>
+    /// <summary>Explains why an operation did not complete in time, if another peer blocked it; null if the cause is unknown.</summary>
     public string? ExplainTimeout(RmaDriverOperation operation) =>
         _isUsed && posted[operation.Index].Lane?.Blocker is { } blocker && blocker != operation.Peer?.Number
             ? $"it was held up behind an operation to peer {blocker}, which does not answer; its process is stopped or hangs. "
@@ -72,8 +73,8 @@ internal sealed class TransmitLanes(LibfabricDriver driver, LibfabricContext con
     /// <summary>Requests a check by the next turn. Any thread may call this.</summary>
     public void NoteLook() => Volatile.Write(ref _lookDue, 1);
 
-    /// <summary>Checks whether a peer holds up the others, if a check was requested.</summary>
-    /// <param name="completions">Ends operations that will never complete.</param>
+    /// <summary>Checks whether a peer blocks the others, if a check was requested.</summary>
+    /// <param name="completions">Receives the end of operations that will never complete.</param>
     public void LookIfDue(RmaDriverCompletions completions)
     {
         if (Volatile.Read(ref _lookDue) == 0)
@@ -97,11 +98,11 @@ internal sealed class TransmitLanes(LibfabricDriver driver, LibfabricContext con
             : null);
     }
 
-    /// <summary>Called when no more operations are posted, so that none are held up.</summary>
+    /// <summary>Called when no more operations are posted, so that none are blocked.</summary>
     public void EndHindrance() => context.Health.ReportHindrance(this, null);
 
     /// <summary>Closes all lanes except the first. No more operations are posted.</summary>
-    /// <returns>False: a lane can't be closed.</returns>
+    /// <returns>False if a lane can't be closed.</returns>
     public bool Close()
     {
         bool isDone = true;
@@ -125,7 +126,7 @@ internal sealed class TransmitLanes(LibfabricDriver driver, LibfabricContext con
             return;
         }
         ref PostedOperation head = ref posted[lane.Head];
-        // It may have been removed since: often because it is lost.
+        // The peer may have been removed since, often because it is lost.
         LibfabricPeer? culprit = head.Peer;
         bool isLost = culprit is { IsGone: true };
         // A lost peer's last answer may have arrived since the completions were read; at the next check that is no longer possible.
@@ -148,7 +149,7 @@ internal sealed class TransmitLanes(LibfabricDriver driver, LibfabricContext con
         }
     }
 
-    /// <returns>False: there is no other lane, so all stay on this one.</returns>
+    /// <returns>False if there is no other lane, so all peers stay on this one.</returns>
     private bool TryChangeLane(TransmitLane from)
     {
         TransmitLane? next = _lanes.Find(l => l != from && !l.IsDead && l.Head < 0);
@@ -198,13 +199,13 @@ internal sealed class TransmitLanes(LibfabricDriver driver, LibfabricContext con
             else
                 isEmpty = false;
         }
-        // Other endpoints of this process may know it by now.
+        // Other endpoints of this process may know the lane by now.
         if (isEmpty && lane != _first && lane != _current && resources.InProcess is not { AreInUse: true } && lane.Close(context.Health.Logger))
             _lanes.Remove(lane);
     }
 }
 
-/// <summary>One lane.</summary>
+/// <summary>One native endpoint of an shm endpoint.</summary>
 internal sealed class TransmitLane(EndpointHandle endpoint, SharedMemoryFile? file)
 {
     private long _seen;
@@ -216,10 +217,10 @@ internal sealed class TransmitLane(EndpointHandle endpoint, SharedMemoryFile? fi
     /// <summary>The index of the oldest outstanding operation at the last check; -1 for none.</summary>
     public int Head { get; set; } = -1;
 
-    /// <summary>The number of the peer that holds it up; null if none does.</summary>
+    /// <summary>The number of the peer that blocks the lane; null if none does.</summary>
     public ulong? Blocker { get; set; }
 
-    /// <summary>Whether a lost peer holds it up permanently.</summary>
+    /// <summary>Whether a lost peer blocks the lane permanently.</summary>
     public bool IsDead { get; set; }
 
     /// <summary>Notes the result of a check.</summary>
@@ -238,7 +239,7 @@ internal sealed class TransmitLane(EndpointHandle endpoint, SharedMemoryFile? fi
         return ++_looks >= looks && !isLost || isLost && sawLost;
     }
 
-    /// <summary>Whether it has no outstanding operations.</summary>
+    /// <summary>Called when the lane has no outstanding operations.</summary>
     public void Forget()
     {
         _seen = 0;
@@ -246,7 +247,7 @@ internal sealed class TransmitLane(EndpointHandle endpoint, SharedMemoryFile? fi
     }
 
     /// <summary>Closes a lane that is not the first.</summary>
-    /// <returns>False: it can't be closed.</returns>
+    /// <returns>False if the lane can't be closed.</returns>
     public bool Close(Microsoft.Extensions.Logging.ILogger logger)
     {
         if (!Endpoint.IsClosed)

@@ -4,20 +4,23 @@ using AllocTools.Libfabric.Interop;
 namespace AllocTools.Libfabric;
 
 /// <summary>
-/// A fault of providers over TCP: they take the number of memory segments from a peer's header without checking it, and write past the
-/// place for them. Whoever reaches the port can do that, without a key.
+/// Advises on a fault of providers over TCP: they read the number of memory segments from a peer's header without checking
+/// it, and write past the space for them. Anyone who reaches the port can cause that, without a key.
 /// </summary>
 /// <remarks>
-/// libfabric's pull request 12593 describes it for tcp, of which net is a variant; no release up to 2.6 has the fix. The published sources of
-/// sockets do the same with the numbers in its own header, and nobody maintains that provider. This library can't check what it does not
-/// see; it can only say who should not reach the port. docs/security.md.
+/// libfabric's pull request 12593 describes it for tcp, of which net is a variant; no release up to 2.6 has the fix. The
+/// published sources of sockets do the same with the numbers in its own header, and nobody maintains that provider. This
+/// library can't check data that it does not see; it can only say who should not reach the port. See docs/security.md.
 /// </remarks>
 internal static class UncheckedSegments
 {
     /// <summary>The first version of libfabric whose tcp provider checks the number.</summary>
     public static readonly Version FixedIn = new(2, 7);
 
-    /// <summary>What to do about an endpoint that strangers may reach and that has the fault; null if it has not, or only this machine reaches it.</summary>
+    /// <summary>
+    /// Returns what to do about an endpoint that has the fault and that strangers may reach. Returns null if it does
+    /// not have the fault, or if only this machine reaches it.
+    /// </summary>
     /// <param name="provider">The provider in force, such as <c>tcp;ofi_rxm</c>.</param>
     /// <param name="version">The version of libfabric.</param>
     /// <param name="format">The format of the endpoint's address.</param>

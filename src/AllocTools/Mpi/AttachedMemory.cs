@@ -19,14 +19,14 @@ internal sealed unsafe class AttachedMemory(MpiJob job)
     private readonly Lock _gate = new();
     private readonly List<Range> _ranges = [];
 
-    /// <summary>How many ranges Open MPI can attach; 0 if MPI has no limit.</summary>
+    /// <summary>The number of ranges that Open MPI can attach; 0 if MPI has no limit.</summary>
     public long Limit =>
         job.Library.Implementation != MpiImplementation.OpenMpi ? 0
         : int.TryParse(NativeEnvironment.Get(MaxAttachVariable), out int limit) ? limit
         : OpenMpiAttachesByDefault;
 
     /// <summary>Attaches memory. MPI_Win_attach.</summary>
-    /// <exception cref="RmaRegistrationException">MPI refused.</exception>
+    /// <exception cref="RmaRegistrationException">MPI refused the range.</exception>
     public Range Attach(nint address, long length)
     {
         Range own = new(address, length);
@@ -53,7 +53,7 @@ internal sealed unsafe class AttachedMemory(MpiJob job)
     }
 
     /// <summary>Undoes one <see cref="Attach"/>. MPI_Win_detach.</summary>
-    /// <exception cref="RmaRegistrationException">MPI refused.</exception>
+    /// <exception cref="RmaRegistrationException">MPI refused to detach the range.</exception>
     public void Detach(Range range)
     {
         lock (_gate)
@@ -65,7 +65,7 @@ internal sealed unsafe class AttachedMemory(MpiJob job)
             }
             range.BeginChange();
         }
-        // At the end of the process the window may be gone, with all attached memory.
+        // At the end of the process the window may no longer exist, together with all attached memory.
         int error = CallDetach(range.Address);
         if (error == MpiConstants.MPI_SUCCESS)
         {
@@ -77,7 +77,7 @@ internal sealed unsafe class AttachedMemory(MpiJob job)
             throw MpiErrors.Registration(job.Library, "MPI_Win_detach", range.Length, error);
     }
 
-    /// <summary>Finds an overlapping range; adds a new one if there is none.</summary>
+    /// <summary>Finds an overlapping range, or adds the new one and returns null if there is none.</summary>
     private Range? Find(Range own)
     {
         lock (_gate)
@@ -89,7 +89,7 @@ internal sealed unsafe class AttachedMemory(MpiJob job)
         }
     }
 
-    /// <returns>False: it is being detached, or was detached.</returns>
+    /// <returns>False if the range is being detached, or was detached.</returns>
     private bool TryShare(Range attached, Range own)
     {
         lock (_gate)
@@ -169,7 +169,7 @@ internal sealed unsafe class AttachedMemory(MpiJob job)
 
     /// <summary>A range that is attached, or is just being attached or detached.</summary>
     /// <param name="address">The first byte.</param>
-    /// <param name="length">Bytes.</param>
+    /// <param name="length">The length in bytes.</param>
     internal sealed class Range(nint address, long length)
     {
         private volatile TaskCompletionSource? _change = new();
@@ -181,10 +181,10 @@ internal sealed unsafe class AttachedMemory(MpiJob job)
         /// <summary>The value that a peer passes as the address of the first byte.</summary>
         public nint RemoteAddress { get; set; }
 
-        /// <summary>How many registrations share it.</summary>
+        /// <summary>The number of registrations that share the range.</summary>
         public int Users { get; set; } = 1;
 
-        /// <summary>Completes when a thread has attached or detached it; null while none does so.</summary>
+        /// <summary>Completes when a thread has attached or detached the range; null while none is doing so.</summary>
         public Task? Change => _change?.Task;
 
         public void BeginChange() => _change = new TaskCompletionSource();

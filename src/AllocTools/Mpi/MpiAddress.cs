@@ -3,10 +3,13 @@ using System.Text;
 
 namespace AllocTools.Mpi;
 
-/// <summary>Addresses of endpoints: a tag (8 bytes), the number of the job (8), the rank (4), the endpoint's number (4), and a random number of the endpoint (8); little-endian.</summary>
+/// <summary>
+/// Composes and parses addresses of endpoints: a tag (8 bytes), the number of the job (8), the rank (4), the
+/// endpoint's number (4), and a random number of the endpoint (8); little-endian.
+/// </summary>
 /// <param name="job">The number of the job.</param>
 /// <param name="rank">This process's rank.</param>
-/// <param name="size">How many ranks the job has.</param>
+/// <param name="size">The number of ranks in the job.</param>
 /// <param name="highestNumber">The highest number that an endpoint may have.</param>
 /// <param name="provider">The provider's name, for errors.</param>
 internal sealed class MpiAddress(ulong job, int rank, int size, int highestNumber, string provider)
@@ -26,7 +29,10 @@ internal sealed class MpiAddress(ulong job, int rank, int size, int highestNumbe
         return address;
     }
 
-    /// <summary>The endpoint's random number: an endpoint that is opened later may get the same <see cref="MpiPlace"/>.</summary>
+    /// <summary>
+    /// Returns the endpoint's random number, which is needed because an endpoint that is opened later may get the same
+    /// <see cref="MpiPlace"/>.
+    /// </summary>
     public static ulong IdentityOf(ReadOnlySpan<byte> address) => BinaryPrimitives.ReadUInt64LittleEndian(address[24..]);
 
     /// <exception cref="RmaProviderException">The address belongs to another job, or to another provider.</exception>

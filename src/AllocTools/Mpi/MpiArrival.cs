@@ -16,22 +16,22 @@ internal enum MpiKind
 /// <summary>The control messages between drivers.</summary>
 internal enum MpiWord
 {
-    /// <summary>The sender's messages are counted from now on, and are for the endpoint with this random number.</summary>
+    /// <summary>The sender's messages are counted from now on, and are meant for the endpoint with this random number.</summary>
     Hello = 0,
 
     /// <summary>The sender recalls a message, by its number, if no receive has taken it.</summary>
     Recall = 1,
 
-    /// <summary>The answer: the message was recalled, and is dropped.</summary>
+    /// <summary>The answer: the message was recalled and is dropped.</summary>
     Recalled = 2,
 
-    /// <summary>The answer: a receive has taken it, or will.</summary>
+    /// <summary>The answer: a receive has taken the message, or will.</summary>
     Kept = 3,
 
-    /// <summary>The endpoint that a message goes to is closed.</summary>
+    /// <summary>The endpoint that a message was sent to is closed.</summary>
     Gone = 4,
 
-    /// <summary>The answer: the sender knows, so its messages can be dropped. Before, they would count as sent.</summary>
+    /// <summary>The answer: the sender knows that, so its messages can be dropped. Before that, they would count as sent.</summary>
     GoneSeen = 5,
 }
 
@@ -45,13 +45,13 @@ internal struct MpiWordBytes
 /// <summary>An arrived message and its sender.</summary>
 /// <param name="Kind">The kind.</param>
 /// <param name="From">The sender.</param>
-/// <param name="Message">MPI's handle of it, by which it is received; 0 for a word, which has been read.</param>
-/// <param name="Length">Bytes.</param>
+/// <param name="Message">MPI's handle for receiving the message; 0 for a word, which has already been read.</param>
+/// <param name="Length">The length in bytes.</param>
 /// <param name="Word">The word.</param>
-/// <param name="Number">The word's number; or a message's number among those of its sender.</param>
+/// <param name="Number">The word's number, or a message's number among those of its sender.</param>
 internal readonly record struct MpiArrival(MpiKind Kind, MpiPlace From, nint Message, int Length, MpiWord Word = default, ulong Number = 0);
 
 /// <summary>The location of an endpoint.</summary>
-/// <param name="Rank">Its process's rank.</param>
-/// <param name="Endpoint">Its number in the process.</param>
+/// <param name="Rank">The rank of the endpoint's process.</param>
+/// <param name="Endpoint">The endpoint's number in the process.</param>
 internal readonly record struct MpiPlace(int Rank, int Endpoint);

@@ -38,7 +38,7 @@ internal sealed class MpiContext : RmaContext
 
     public override RmaProviderTraits Traits { get; }
 
-    /// <summary>The value of the tag <c>rma.provider</c>.</summary>
+    /// <summary>Returns the value of the tag <c>rma.provider</c>.</summary>
     public static string NameOf(MpiImplementation implementation) => implementation == MpiImplementation.OpenMpi ? "openmpi" : "mpich";
 
     public override IRmaRegistration Register(nint address, long length, RmaAccess access)
@@ -82,7 +82,7 @@ internal sealed class MpiContext : RmaContext
 
         public AttachedMemory.Range Range => range;
 
-        /// <returns>False: it has already ended.</returns>
+        /// <returns>False if the registration has already ended.</returns>
         public bool TryEnd() => Interlocked.Exchange(ref _hasEnded, 1) == 0;
 
         // There are no keys; the address identifies the memory.

@@ -45,7 +45,7 @@ internal sealed unsafe partial class MpiDriver
         return error;
     }
 
-    /// <summary>Announces once, before the first message, for which endpoint messages are.</summary>
+    /// <summary>Announces, once before the first message, which endpoint the messages are meant for.</summary>
     private int Greet(MpiPeer peer)
     {
         if (peer.Flow.HasGreeted)

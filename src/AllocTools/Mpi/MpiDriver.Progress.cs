@@ -7,7 +7,7 @@ namespace AllocTools.Mpi;
 /// <content>Progress turns: completions, arrived messages, and writes to flush.</content>
 internal sealed unsafe partial class MpiDriver
 {
-    /// <summary>Ends one by the next turn.</summary>
+    /// <summary>Lets the next progress turn end an operation.</summary>
     private void End(int index, int error)
     {
         _ended.Enqueue((index, error));
@@ -93,7 +93,7 @@ internal sealed unsafe partial class MpiDriver
     {
         if (_peers.TryGetValue(place, out MpiPeer? peer))
             ReportLost(peer, ClosedReason, MpiErrors.ConnectionReset);
-        // Its messages are dropped, and completed, only now.
+        // The messages to it are dropped, and completed, only now.
         int error = _job.Router.Say(MpiWord.GoneSeen, 0, _number, place);
         for (int index = 0; index < _operations.Length; index++)
         {
@@ -117,7 +117,7 @@ internal sealed unsafe partial class MpiDriver
             nint request;
             receive.Stage = MpiStage.Receiving;
             receive.Peer = _peers.GetValueOrDefault(arrival.From);
-            // A message that is too long is received elsewhere, because truncation is an error for which MPI may end the job.
+            // A message that is too long is received into other memory, because truncation is an error for which MPI may end the job.
             if (arrival.Length > receive.Length)
                 receive.Address = receive.Room = (nint)NativeMemory.Alloc((nuint)arrival.Length);
             receive.Length = arrival.Length;

@@ -11,10 +11,10 @@ namespace AllocTools.Mpi;
 /// <summary>The MPI part of an endpoint.</summary>
 /// <remarks>
 /// <para>
-/// A write is MPI_Put, or MPI_Rput if it is long: when either completes, the data has left its buffer, but may not have
-/// reached the target. So the turn that finds completed writes calls MPI_Win_flush, once for each rank however many
-/// writes went there, and only then reports them. The flush waits for the target, so only the endpoint's own thread,
-/// which is monitored, calls MPI.
+/// A write is MPI_Put, or MPI_Rput if it is long: when either completes, the data has left its buffer, but may not
+/// have reached the target. So the progress turn that finds completed writes calls MPI_Win_flush, once for each rank
+/// regardless of the number of writes to it, and only then reports them. The flush waits for the target, so only the
+/// endpoint's own thread, which is monitored, calls MPI.
 /// </para>
 /// <para>
 /// A send is MPI_Issend, which completes once a receive has taken the message: unreceived messages stay with their
@@ -28,7 +28,7 @@ internal sealed unsafe partial class MpiDriver : RmaEndpointDriver
     /// <summary>Longer writes have a request, so that the flush need not wait while they are transferred.</summary>
     private const long LongestWithoutRequest = 16 << 10;
 
-    /// <summary>After this many successful turns in a row, the next one checks for arrived messages.</summary>
+    /// <summary>The number of consecutive successful turns after which the next one checks for arrived messages.</summary>
     private const int MostTurnsWithoutLook = 16;
 
     private const string ClosedReason = "its endpoint was closed";
@@ -50,7 +50,7 @@ internal sealed unsafe partial class MpiDriver : RmaEndpointDriver
     private readonly ConcurrentDictionary<MpiPlace, MpiPeer> _peers = new();
     private readonly ConcurrentDictionary<MpiPlace, MpiFlow> _flows = new();
     private readonly ConcurrentQueue<MpiArrival> _arrived = new();
-    // The peers that have greeted this endpoint, and not an earlier one with its number. It is used inside the router.
+    // These peers have greeted this endpoint, and not an earlier one with its number. The set is used inside the router.
     private readonly HashSet<MpiPlace> _senders = [];
     // A report may throw or post, so entries are removed only after they were reported.
     private readonly Queue<int> _written = new();
@@ -98,7 +98,7 @@ internal sealed unsafe partial class MpiDriver : RmaEndpointDriver
     {
         MpiPlace place = _address.Parse(address);
         byte[] own = address.ToArray();
-        // A different address belongs to a different endpoint, which has the number of a closed one.
+        // A different address belongs to a different endpoint, which has reused the number of a closed one.
         MpiFlow flow = _flows.AddOrUpdate(
             place,
             static (_, to) => new MpiFlow(to),
@@ -208,7 +208,7 @@ internal sealed unsafe partial class MpiDriver : RmaEndpointDriver
     }
 
     /// <summary>Called inside the router when a message has arrived.</summary>
-    /// <returns>False: it is a message for another endpoint, which had this number before and is closed.</returns>
+    /// <returns>False if the message is for another endpoint, which had this number before and is closed.</returns>
     public bool TryTake(in MpiArrival arrival)
     {
         if (arrival.Kind != MpiKind.Word && !_senders.Contains(arrival.From))
@@ -244,8 +244,8 @@ internal sealed unsafe partial class MpiDriver : RmaEndpointDriver
     }
 
     /// <summary>
-    /// The process may be about to finalize MPI while endpoints are still open: then no call begins, and running ones
-    /// are awaited. The caller has the turn.
+    /// Begins a call into MPI. Returns false if the process is about to finalize MPI while endpoints are still open:
+    /// then no new call may begin, and running calls are awaited. The caller must hold the progress turn.
     /// </summary>
     private bool TryEnter()
     {
@@ -262,10 +262,10 @@ internal sealed unsafe partial class MpiDriver : RmaEndpointDriver
         return false;
     }
 
-    /// <summary>Threads that wait for calls to return see what this one has done.</summary>
+    /// <summary>Ends a call. Threads that wait for calls to return then see what this thread has done.</summary>
     private void LeaveTurn() => Volatile.Write(ref _depth, _depth - 1);
 
-    /// <summary>The messages that have arrived but were not received.</summary>
+    /// <summary>Takes the messages that have arrived but were not received.</summary>
     private List<MpiArrival> TakeLeft()
     {
         List<MpiArrival> left = _receives.TakeArrived();

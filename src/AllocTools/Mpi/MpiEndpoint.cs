@@ -3,7 +3,7 @@ using AllocTools.Endpoints;
 namespace AllocTools.Mpi;
 
 /// <summary>
-/// An endpoint of a rank of an MPI job: RMA through MPI's window, and messages. It is opened by
+/// An endpoint of a rank of an MPI job, for RMA through MPI's window and for messages. It is opened by
 /// <see cref="Regions.IRmaContext.OpenEndpoint"/>.
 /// </summary>
 /// <remarks>All members are safe to call from any thread.</remarks>
@@ -25,7 +25,7 @@ public sealed class MpiEndpoint : RmaEndpoint
 
     /// <summary>
     /// Exchanges bytes of each rank, such as <see cref="RmaEndpoint.Address"/>, with all ranks through MPI. Every rank
-    /// must call it; several calls must be made in the same order by all ranks.
+    /// must call this, and all ranks must make several calls in the same order.
     /// </summary>
     /// <param name="own">The bytes of this rank, which the others receive; the lengths may differ.</param>
     /// <param name="cancellationToken">Ends the wait, but not the exchange, which continues until every rank has called this.</param>

@@ -9,9 +9,10 @@ namespace AllocTools.Mpi;
 internal static class MpiEnvironment
 {
     /// <summary>
-    /// Handlers for backtraces, of Open MPI (SIGABRT, SIGBUS, SIGFPE, SIGSEGV), of UCX below MPICH, and of libinfinipath
-    /// below libfabric, would end a .NET process at its first NullReferenceException.
-    /// UCX's hooks rewrite mmap and munmap in the process's code, for a cache of registrations that is not needed here.
+    /// Disables the handlers for backtraces of Open MPI (SIGABRT, SIGBUS, SIGFPE, SIGSEGV), of UCX below MPICH, and of
+    /// libinfinipath below libfabric, which would end a .NET process at its first NullReferenceException. Also
+    /// disables UCX's hooks, which rewrite mmap and munmap in the process's code for a cache of registrations that is
+    /// not needed here.
     /// </summary>
     private static readonly (string Name, string Value)[] Defaults =
     [
@@ -50,7 +51,7 @@ internal static class MpiEnvironment
         }
     }
 
-    /// <summary>Called when MPI was initialized: later settings have no effect.</summary>
+    /// <summary>Called when MPI was initialized: settings that are applied later have no effect.</summary>
     public static void NoteRead()
     {
         lock (Gate)

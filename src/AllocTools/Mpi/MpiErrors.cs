@@ -5,21 +5,21 @@ using AllocTools.Validation;
 namespace AllocTools.Mpi;
 
 /// <summary>
-/// Creates the errors of MPI's failures. Their codes are MPI's error classes, from <see cref="FirstCode"/> on, so that they are not
-/// confused with errno values.
+/// Creates the exceptions for MPI's failures. Their codes are MPI's error classes, from <see cref="FirstCode"/> on, so
+/// that they are not confused with errno values.
 /// </summary>
 internal static class MpiErrors
 {
     /// <summary>The code of class 0.</summary>
     public const int FirstCode = 10_000;
 
-    /// <summary>ECONNRESET: the peer's endpoint was closed.</summary>
+    /// <summary>ECONNRESET, the code for a peer whose endpoint was closed.</summary>
     public const int ConnectionReset = 104;
 
-    /// <summary>The code of a call's result.</summary>
+    /// <summary>Returns the code of a call's result.</summary>
     public static int CodeOf(MpiLibrary library, int error) => FirstCode + library.ClassOf(error);
 
-    /// <summary>MPI's name of a code's class, or the system's of an errno value.</summary>
+    /// <summary>Returns MPI's name of a code's class, or the system's name of an errno value.</summary>
     public static string NameOf(MpiLibrary library, int code) =>
         code < FirstCode ? SystemErrors.NameOf(code)
         : library.Constants.ErrorClasses.TryGetValue(code - FirstCode, out string? name) ? name

@@ -3,12 +3,12 @@ using AllocTools.Mpi.Interop;
 
 namespace AllocTools.Mpi;
 
-/// <summary>Gives every rank something of each rank: MPI_Iallgather of the lengths, and MPI_Iallgatherv of the bytes.</summary>
+/// <summary>Exchanges bytes between all ranks: MPI_Iallgather of the lengths, and MPI_Iallgatherv of the bytes.</summary>
 internal static class MpiExchange
 {
     private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(1);
 
-    // Collective calls must come in the same order in all ranks, so this process runs one exchange after the other.
+    // All ranks must make collective calls in the same order, so this process runs one exchange after the other.
     private static readonly SemaphoreSlim Order = new(1);
 
     public static async Task<IReadOnlyList<ReadOnlyMemory<byte>>> RunAsync(MpiJob job, ReadOnlyMemory<byte> own)
@@ -35,7 +35,7 @@ internal static class MpiExchange
 
     private static async Task<int[]> GatherLengthsAsync(MpiJob job, int length)
     {
-        // They are pinned until MPI no longer uses them, which is the case here.
+        // The arrays are pinned until MPI no longer uses them, which is the case when the exchange ends.
         byte[] own = GC.AllocateUninitializedArray<byte>(sizeof(int), pinned: true);
         byte[] all = GC.AllocateUninitializedArray<byte>(sizeof(int) * job.Size, pinned: true);
         BitConverter.TryWriteBytes(own, length);
@@ -97,7 +97,7 @@ internal static class MpiExchange
         nint request = WithinMpi(job, () =>
         {
             nint started = start();
-            // If it never ends, the process can't finalize MPI.
+            // If the exchange never ends, the process can't finalize MPI.
             job.BeginExchange();
             return started;
         });

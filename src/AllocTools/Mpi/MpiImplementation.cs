@@ -1,6 +1,6 @@
 namespace AllocTools.Mpi;
 
-/// <summary>Which implementation of MPI a process uses.</summary>
+/// <summary>The implementation of MPI that a process uses.</summary>
 public enum MpiImplementation
 {
     /// <summary>

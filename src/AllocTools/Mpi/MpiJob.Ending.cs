@@ -4,7 +4,7 @@ using AllocTools.Mpi.Interop;
 
 namespace AllocTools.Mpi;
 
-/// <content>The end of MPI: with the process, or by the application.</content>
+/// <content>Ends MPI, at the end of the process or when the application finalizes it.</content>
 internal sealed unsafe partial class MpiJob
 {
     /// <summary>Called at the end of the process: waits for running calls, and finalizes MPI, unless the application does so.</summary>
@@ -31,7 +31,7 @@ internal sealed unsafe partial class MpiJob
         if (Task.WaitAny([ended], _endTimeout) < 0)
         {
             _hasGivenUp = true;
-            // No thread is in MPI while the process runs what its libraries do at exit.
+            // No thread is in MPI while the process runs its libraries' exit handlers.
             Task.WaitAny([ended], LeaveTime);
             Log.MpiNotFinalized(_logger, $"not all ranks have ended within {_endTimeout.TotalSeconds:0.###} s (EndTimeout)");
         }
@@ -51,7 +51,7 @@ internal sealed unsafe partial class MpiJob
         Check(Library.Calls.MPI_Finalize(), "MPI_Finalize");
     }
 
-    /// <summary>Within the application's call of MPI_Finalize, in which the ranks wait for each other anyway.</summary>
+    /// <summary>Called within the application's call of MPI_Finalize, in which the ranks wait for each other anyway.</summary>
     private void EndByApplication()
     {
         _isEnding = true;
@@ -78,7 +78,7 @@ internal sealed unsafe partial class MpiJob
         }
     }
 
-    /// <summary>Why MPI was not started completely; null if it was. No call into MPI is running.</summary>
+    /// <summary>Returns why MPI was not started completely; null if it was. No call into MPI is running.</summary>
     private string? FindStartFailure()
     {
         Task.WaitAny([_started], LeaveTime);
@@ -87,7 +87,7 @@ internal sealed unsafe partial class MpiJob
             : "its start has not returned";
     }
 
-    /// <summary>Each rank reports whether it can continue; the call waits for all ranks, like MPI_Finalize.</summary>
+    /// <summary>Exchanges whether each rank can continue, and returns whether all can. The call waits for all ranks, like MPI_Finalize.</summary>
     private bool DoAllAgree(bool canGoOn)
     {
         byte own = canGoOn ? (byte)1 : (byte)0;

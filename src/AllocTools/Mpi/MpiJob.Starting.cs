@@ -15,7 +15,7 @@ internal sealed unsafe partial class MpiJob
         MpiLibrary? library = MpiResolver.TryLoad(options.Implementation, options.LibraryPath, NativeEnvironment.Get, MpiLibrary.TryLoad, out string reason);
         if (library is null)
         {
-            // Other options may find it.
+            // A later attempt with other options may find it.
             lock (Gate)
                 s_current = null;
             _thread.End();
@@ -52,7 +52,7 @@ internal sealed unsafe partial class MpiJob
         }
     }
 
-    /// <summary>The start is a call into MPI like any other, so the end waits for it.</summary>
+    /// <summary>Starts MPI. This counts as a call into MPI like any other, so the end waits for it.</summary>
     private void Start()
     {
         Enter();
@@ -104,10 +104,10 @@ internal sealed unsafe partial class MpiJob
             ThrowIfAlone();
             Check(Library.Calls.MPI_Init_thread(null, null, MpiConstants.MPI_THREAD_MULTIPLE, &level), "MPI_Init_thread");
             _ownsMpi = true;
-            // A child would keep the connection to the process manager, which MPICH's mpirun has given this process, open after its end.
+            // A child would keep open the connection to the process manager that MPICH's mpirun has given this process, even after its end.
             if (Library.Implementation == MpiImplementation.Mpich && int.TryParse(NativeEnvironment.Get("PMI_FD"), out int descriptor))
                 InheritableDescriptors.Close(descriptor);
-            // Errors that belong to no communicator go to one of these.
+            // Errors that belong to no communicator are reported to one of these.
             Check(Library.Calls.MPI_Comm_set_errhandler(Library.World, Library.ErrorsReturn), "MPI_Comm_set_errhandler");
             Check(Library.Calls.MPI_Comm_set_errhandler(Library.Self, Library.ErrorsReturn), "MPI_Comm_set_errhandler");
             AppDomain.CurrentDomain.ProcessExit += (_, _) => End();
@@ -121,7 +121,7 @@ internal sealed unsafe partial class MpiJob
         }
     }
 
-    /// <summary>Whether MPI_Init_thread of Open MPI would start its own daemon for the process, and result in a job of one rank.</summary>
+    /// <summary>Throws if MPI_Init_thread of Open MPI would start its own daemon for the process, which results in a job of one rank.</summary>
     private void ThrowIfAlone()
     {
         if (Library.Implementation == MpiImplementation.OpenMpi && MpiResolver.FindStarter(NativeEnvironment.Get) is null)
@@ -131,16 +131,16 @@ internal sealed unsafe partial class MpiJob
         }
     }
 
-    /// <summary>Whether Open MPI runs in a job of one rank.</summary>
+    /// <summary>Describes how to start a process of Open MPI so that its job has more than one rank.</summary>
     private string HowToStart() => _starter is { Implementation: MpiImplementation.Mpich } starter
         ? $"{starter.Mark} is set, which the mpirun of MPICH does; it makes each process of Open MPI a job of its own. Start the process with the mpirun of Open MPI, with two ranks at least (mpirun.openmpi -n 2, where both are installed)"
         : "start the process with mpirun, with two ranks at least (mpirun -n 2)";
 
-    /// <summary>Waits until each rank has reached this point.</summary>
+    /// <summary>Duplicates the communicator of all ranks. This waits until each rank has reached this point.</summary>
     private void Duplicate(ref nint communicator)
     {
-        // MPI writes to it when the request completes, so it must not be a field of an object, which may move. It is
-        // kept if the wait is abandoned, because MPI may write to it later.
+        // MPI writes to this memory when the request completes, so it must not be a field of an object, which may
+        // move. It is kept if the wait is abandoned, because MPI may write to it later.
         var duplicate = (nint*)NativeMemory.AllocZeroed((nuint)sizeof(nint));
         nint request;
         Check(Library.Calls.MPI_Comm_idup(Library.World, duplicate, &request), "MPI_Comm_idup");

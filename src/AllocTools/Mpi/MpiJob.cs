@@ -9,12 +9,11 @@ namespace AllocTools.Mpi;
 /// <remarks>
 /// <para>
 /// It is static because MPI is: it is initialized once per process, can't be started again after MPI_Finalize, and a
-/// process is one rank however many pools it has. Collective calls, which every rank must make in the same order, are
-/// made when the first context of a process is opened, and at the end of the process: a communicator of this library's
-/// own, and the window, to which
-/// contexts attach their memory. All ranks of the job must open a context then; until the last one has, the others
-/// wait, for at most <see cref="MpiOptions.StartTimeout"/>. Contexts that are opened later make no collective calls, so
-/// each rank may open them in any order.
+/// process is one rank however many pools it has. The job has a communicator of this library's own, and the window, to
+/// which contexts attach their memory. Collective calls, which every rank must make in the same order, are made when
+/// the first context of a process is opened, and at the end of the process. All ranks of the job must open a context
+/// then; until the last one has, the others wait, for at most <see cref="MpiOptions.StartTimeout"/>. Contexts that are
+/// opened later make no collective calls, so each rank may open them in any order.
 /// </para>
 /// <para>
 /// If the application has initialized MPI itself, it also finalizes it, and this library frees its objects within that
@@ -61,13 +60,16 @@ internal sealed unsafe partial class MpiJob
         });
     }
 
-    /// <summary>MPI. Set once the job is started.</summary>
+    /// <summary>MPI. It is set once the job is started.</summary>
     public MpiLibrary Library { get; private set; } = null!;
 
     /// <summary>The communicator of this library, with all ranks.</summary>
     public nint Communicator => _duplicate;
 
-    /// <summary>Another one with all ranks, for <see cref="MpiExchange"/>: collective calls on one communicator must come in the same order in all ranks.</summary>
+    /// <summary>
+    /// Another communicator with all ranks, for <see cref="MpiExchange"/>: all ranks must make the collective calls on
+    /// one communicator in the same order.
+    /// </summary>
     public nint ExchangeCommunicator => _exchange;
 
     public nint Window => _window;
@@ -88,10 +90,10 @@ internal sealed unsafe partial class MpiJob
     /// <summary>Whether the process ends or the application finalizes MPI, so that no more calls into MPI may begin.</summary>
     public bool IsEnding => _isEnding;
 
-    /// <summary>The number of threads in MPI outside the turns of endpoints.</summary>
+    /// <summary>Whether any threads are in MPI outside the progress turns of endpoints.</summary>
     public bool HasCallers => Volatile.Read(ref _callers) > 0;
 
-    /// <summary>The job of this process, which is started if necessary.</summary>
+    /// <summary>Returns the job of this process, which is started if necessary.</summary>
     /// <exception cref="RmaProviderException">MPI is missing, or the process is not a working rank; the message
     /// explains what to do.</exception>
     public static MpiJob Open(MpiOptions options, ILogger logger)
@@ -127,8 +129,11 @@ internal sealed unsafe partial class MpiJob
         Interlocked.Decrement(ref _contexts);
     }
 
-    /// <summary>Called when a thread is about to call MPI outside the turn of an endpoint. <see cref="Leave"/> follows.</summary>
-    /// <returns>False: no call may begin any more, and nothing follows.</returns>
+    /// <summary>
+    /// Called when a thread is about to call MPI outside the progress turn of an endpoint. <see cref="Leave"/> must
+    /// follow.
+    /// </summary>
+    /// <returns>False if no call may begin any more, and nothing must follow.</returns>
     public bool TryEnter()
     {
         Interlocked.Increment(ref _callers);
@@ -139,7 +144,7 @@ internal sealed unsafe partial class MpiJob
         return false;
     }
 
-    /// <summary><see cref="TryEnter"/>, if the caller can't continue without MPI.</summary>
+    /// <summary>Like <see cref="TryEnter"/>, but for a caller that can't continue without MPI.</summary>
     /// <exception cref="RmaProviderException">No call may begin any more.</exception>
     public void Enter()
     {
@@ -150,7 +155,7 @@ internal sealed unsafe partial class MpiJob
     /// <summary>Called when the thread has left MPI.</summary>
     public void Leave() => Interlocked.Decrement(ref _callers);
 
-    /// <summary>Called when an exchange with all ranks begins; until <see cref="EndExchange"/> the job can't end in order.</summary>
+    /// <summary>Called when an exchange with all ranks begins. Until <see cref="EndExchange"/> the job can't end cleanly.</summary>
     public void BeginExchange() => Interlocked.Increment(ref _exchanges);
 
     public void EndExchange() => Interlocked.Decrement(ref _exchanges);
@@ -161,15 +166,17 @@ internal sealed unsafe partial class MpiJob
     /// <summary>Called when there may be work for the job's thread.</summary>
     public void WakeThread() => _thread.Wake();
 
-    /// <summary>Throws where a call has failed.</summary>
+    /// <summary>Throws if a call has failed.</summary>
     public void Check(int error, string operation, string advice = "")
     {
         if (error != MpiConstants.MPI_SUCCESS)
             throw MpiErrors.Provider(Library, operation, error, advice);
     }
 
-    /// <summary>Waits for a collective operation, which may take long: it is polled with pauses, while MPI itself would spin.</summary>
-    /// <returns>False: it was abandoned.</returns>
+    /// <summary>
+    /// Waits for a collective operation, which may take long. It is polled with pauses, because MPI itself would spin.
+    /// </summary>
+    /// <returns>False if the wait was abandoned.</returns>
     private bool TryWaitFor(nint request, string operation, Func<bool> mustGiveUp)
     {
         while (!IsDone(ref request, operation))

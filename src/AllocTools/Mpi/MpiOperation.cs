@@ -7,7 +7,7 @@ internal struct MpiOperation
     public MpiRecall Recall;
     public MpiPeer? Peer;
 
-    /// <summary>A message whose target has reported that it is closed: it drops the message, which MPI then reports as received.</summary>
+    /// <summary>Whether the target of a message has reported that it is closed: it drops the message, which MPI then reports as received.</summary>
     public bool IsLost;
     public nint Address;
 
@@ -36,7 +36,7 @@ internal enum MpiRecall
     None = 0,
     Asked = 1,
 
-    /// <summary>MPI reports that it was received or dropped; the peer has not yet answered which.</summary>
+    /// <summary>MPI reports that the message was received or dropped; the peer has not yet answered which.</summary>
     AskedAndDone = 2,
     Dropped = 3,
     Kept = 4,

@@ -11,26 +11,32 @@ namespace AllocTools.Mpi;
 public sealed class MpiOptions
 {
     /// <summary>
-    /// Which implementation of MPI is used. A process that was started by mpirun must use the implementation of that mpirun.
+    /// The implementation of MPI to use. A process that was started by mpirun must use the implementation of that
+    /// mpirun.
     /// Default: <see cref="MpiImplementation.Any"/>.
     /// </summary>
     [OptionChoice(typeof(MpiImplementation))]
     public MpiImplementation Implementation { get; set; }
 
-    /// <summary>MPI's library, a file or a name that the system searches for. Default: none, <c>libmpi.so.40</c> of Open MPI, or <c>libmpich.so.12</c> or <c>libmpi.so.12</c> of MPICH.</summary>
+    /// <summary>
+    /// MPI's library, as a file or a name that the system searches for. Default: none, which selects
+    /// <c>libmpi.so.40</c> of Open MPI, or <c>libmpich.so.12</c> or <c>libmpi.so.12</c> of MPICH.
+    /// </summary>
     public string? LibraryPath { get; set; }
 
     /// <summary>
-    /// How long opening the first pool of a process waits for the other ranks of the job, each of which must open one.
+    /// The time for which opening the first pool of a process waits for the other ranks of the job, each of which must
+    /// open one.
     /// Range: 1 ms to 24 h, or -1 ms for no limit. Default: 60 s.
     /// </summary>
     [OptionTimeRange(1, OptionTimeRangeAttribute.Day, InfiniteMeans = "no limit")]
     public TimeSpan StartTimeout { get; set; } = TimeSpan.FromSeconds(60);
 
     /// <summary>
-    /// How long the end of the process waits for the end of the other ranks, because all ranks finalize MPI together.
-    /// After that time the process ends without finalizing MPI, and mpirun ends the ranks that still run, whatever they
-    /// do. Set it if a rank that hangs must not keep the others running, and all ranks otherwise end within this time.
+    /// The time for which the end of the process waits for the end of the other ranks, because all ranks finalize MPI
+    /// together. After that time the process ends without finalizing MPI, and mpirun ends the ranks that still run,
+    /// whatever they do. Set it if a rank that hangs must not keep the others running, and all ranks otherwise end
+    /// within this time.
     /// Range: 1 ms to 24 h, or -1 ms for no limit, which is MPI's own rule. Default: no limit.
     /// </summary>
     [OptionTimeRange(1, OptionTimeRangeAttribute.Day, InfiniteMeans = "no limit")]

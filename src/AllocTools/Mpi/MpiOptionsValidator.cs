@@ -2,7 +2,7 @@ using Microsoft.Extensions.Options;
 
 namespace AllocTools.Mpi;
 
-/// <summary>The rules of <see cref="MpiOptions"/>. All failures at once.</summary>
+/// <summary>Validates <see cref="MpiOptions"/>, and reports all failures at once.</summary>
 public sealed class MpiOptionsValidator : IValidateOptions<MpiOptions>
 {
     private static readonly string[] Prefixes = ["OMPI_", "PMIX_", "PRTE_", "MPICH_", "MPIR_", "UCX_", "FI_"];
@@ -28,6 +28,6 @@ public sealed class MpiOptionsValidator : IValidateOptions<MpiOptions>
     }
 }
 
-/// <summary>The ranges of <see cref="MpiOptions"/>, from its attributes.</summary>
+/// <summary>Validates the ranges of <see cref="MpiOptions"/> that its attributes declare.</summary>
 [OptionsValidator]
 internal sealed partial class MpiOptionsRanges : IValidateOptions<MpiOptions>;

@@ -11,14 +11,14 @@ internal sealed class MpiPeer(byte[] address, MpiPlace place, MpiFlow flow) : Rm
 }
 
 /// <summary>The messages sent to an endpoint, including those before its last insertion.</summary>
-/// <param name="to">Its address.</param>
+/// <param name="to">The endpoint's address.</param>
 internal sealed class MpiFlow(byte[] to)
 {
     public byte[] To => to;
 
-    /// <summary>Whether it knows that its messages are counted.</summary>
+    /// <summary>Whether the endpoint knows that its messages are counted.</summary>
     public bool HasGreeted { get; set; }
 
-    /// <summary>The number of messages sent to it.</summary>
+    /// <summary>The number of messages sent to the endpoint.</summary>
     public ulong Sent { get; set; }
 }

@@ -11,8 +11,8 @@ using Microsoft.Extensions.Logging.Abstractions;
 namespace AllocTools.Mpi;
 
 /// <summary>
-/// Attaches memory to a window of MPI and moves it by an <see cref="MpiEndpoint"/>: for jobs that mpirun starts, with Open
-/// MPI or MPICH. Every rank of the job must open a pool or a context on it.
+/// Attaches memory to a window of MPI and transfers it through an <see cref="MpiEndpoint"/>, for jobs that mpirun
+/// starts with Open MPI or MPICH. Every rank of the job must open a pool or a context on it.
 /// </summary>
 public sealed class MpiProvider : IRmaProvider
 {
@@ -20,8 +20,8 @@ public sealed class MpiProvider : IRmaProvider
     private readonly ILogger _logger;
 
     /// <summary>Creates the provider.</summary>
-    /// <param name="options">Copied when a context is opened.</param>
-    /// <param name="loggerFactory">Where to log; null: nowhere.</param>
+    /// <param name="options">The options, which are copied when a context is opened.</param>
+    /// <param name="loggerFactory">The factory of the provider's logger; null for no logging.</param>
     public MpiProvider(MpiOptions? options = null, ILoggerFactory? loggerFactory = null)
     {
         _options = options ?? new MpiOptions();
@@ -40,13 +40,13 @@ public sealed class MpiProvider : IRmaProvider
     };
 
     /// <summary>
-    /// Whether MPI is installed on this machine: the implementation whose mpirun has started the process, or either if
-    /// none has. Its library is searched for but not loaded, because a process can load only one, which the options may
-    /// choose.
+    /// Whether MPI is installed on this machine: the implementation whose mpirun has started the process, or either
+    /// one if no mpirun has. Its library is searched for but not loaded, because a process can load only one, which
+    /// the options may choose.
     /// </summary>
     public static bool IsSupported => Missing.Value.Length == 0;
 
-    /// <summary>Why <see cref="IsSupported"/> is false, and the command that installs it; null if it is true.</summary>
+    /// <summary>Why <see cref="IsSupported"/> is false, and the command that installs MPI; null if it is true.</summary>
     public static string? NotSupportedReason => IsSupported ? null : Missing.Value;
 
     private static readonly Lazy<string> Missing = new(static () => MpiResolver.FindMissing(NativeEnvironment.Get, GlobalLibrary.IsThere));

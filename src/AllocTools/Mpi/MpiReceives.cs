@@ -1,8 +1,8 @@
 namespace AllocTools.Mpi;
 
 /// <summary>
-/// Receives without a message, and messages without a receive. One of the two lists is always empty. It must be used by
-/// one thread at a time.
+/// Matches receives with messages: it keeps receives without a message, and messages without a receive. One of the two
+/// lists is always empty. It must be used by one thread at a time.
 /// </summary>
 /// <param name="capacity">The maximum number of receives.</param>
 internal sealed class MpiReceives(int capacity)
@@ -31,7 +31,7 @@ internal sealed class MpiReceives(int capacity)
     }
 
     /// <summary>Removes a receive.</summary>
-    /// <returns>False: its message has already arrived.</returns>
+    /// <returns>False if the receive's message has already arrived.</returns>
     public bool TryRemove(int receive)
     {
         if (!_isIn[receive])
@@ -58,7 +58,7 @@ internal sealed class MpiReceives(int capacity)
         _messages.Enqueue(message with { Number = number });
     }
 
-    /// <summary>Starts to count a sender's messages.</summary>
+    /// <summary>Starts to count a sender's messages anew.</summary>
     public void CountAnew(MpiPlace sender) => _counts[sender] = 0;
 
     /// <summary>Matches the oldest message with the oldest receive.</summary>

@@ -36,11 +36,11 @@ internal sealed unsafe class MpiRequests
         Set(Count++, request);
     }
 
-    /// <summary>Finds and removes completed requests by MPI_Testsome, which also makes progress in MPI.</summary>
+    /// <summary>Finds and removes completed requests with MPI_Testsome, which also makes progress in MPI.</summary>
     /// <param name="owners">Receives the indexes of their operations.</param>
     /// <param name="errors">Receives their results.</param>
     /// <param name="found">The number of completed requests.</param>
-    /// <returns>The call's own result.</returns>
+    /// <returns>The result of the call itself.</returns>
     public int Test(Span<int> owners, Span<int> errors, out int found)
     {
         found = 0;

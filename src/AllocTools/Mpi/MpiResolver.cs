@@ -8,15 +8,15 @@ namespace AllocTools.Mpi;
 /// </summary>
 internal static class MpiResolver
 {
-    // The variables that mpirun, prterun, or srun with PMIx set for a process of Open MPI, and Hydra or srun with PMI
-    // for one of MPICH. Each implementation can be built for the other's launcher, so they only show what is likely,
-    // and the options override them.
+    // These are the variables that mpirun, prterun, or srun with PMIx set for a process of Open MPI, and that Hydra or
+    // srun with PMI set for one of MPICH. Each implementation can be built for the other's launcher, so they only show
+    // what is likely, and the options override them.
     private static readonly string[] OpenMpiMarks = ["OMPI_COMM_WORLD_RANK", "PMIX_RANK"];
     private static readonly string[] MpichMarks = ["PMI_RANK", "PMI_FD", "PMI_PORT"];
 
     extension(MpiLibrary library)
     {
-        /// <summary>Which implementation it is.</summary>
+        /// <summary>The implementation of the library.</summary>
         public MpiImplementation Implementation => library.IsOpenMpi ? MpiImplementation.OpenMpi : MpiImplementation.Mpich;
     }
 
@@ -38,23 +38,23 @@ internal static class MpiResolver
         return null;
     }
 
-    /// <summary>The implementations to look for, in this order.</summary>
+    /// <summary>Returns the implementations to look for, in order.</summary>
     public static IReadOnlyList<MpiImplementation> Candidates(MpiImplementation asked, Func<string, string?> variable) =>
         asked != MpiImplementation.Any ? [asked]
         : FindStarter(variable) is { } starter ? [starter.Implementation]
-        // Without mpirun, only MPICH has windows.
+        // Only MPICH has windows in a process that was started without mpirun.
         : [MpiImplementation.Mpich, MpiImplementation.OpenMpi];
 
-    /// <summary>The names of an implementation's library.</summary>
+    /// <summary>Returns the names of an implementation's library.</summary>
     public static string[] NamesOf(MpiImplementation implementation) =>
         implementation == MpiImplementation.OpenMpi ? ["libmpi.so.40"] : ["libmpich.so.12", "libmpi.so.12"];
 
     /// <summary>Loads the library.</summary>
-    /// <param name="asked">The option.</param>
+    /// <param name="asked">The implementation that the options name.</param>
     /// <param name="path">The library's file; null for the usual names.</param>
     /// <param name="variable">Reads the environment.</param>
-    /// <param name="load">Loads a library; null with a reason, or without one if it does not exist.</param>
-    /// <param name="reason">Why there is none, and what to install; empty on success.</param>
+    /// <param name="load">Loads a library. Returns null with a reason, or without one if it does not exist.</param>
+    /// <param name="reason">Why there is no library, and what to install; empty on success.</param>
     public static MpiLibrary? TryLoad(MpiImplementation asked, string? path, Func<string, string?> variable, MpiLoader load, out string reason)
     {
         IReadOnlyList<MpiImplementation> candidates = Candidates(asked, variable);
@@ -84,14 +84,14 @@ internal static class MpiResolver
     /// <summary>Searches for the library without loading it.</summary>
     /// <param name="variable">Reads the environment.</param>
     /// <param name="isThere">Whether the system would find a library of a name.</param>
-    /// <returns>Why there is none, and what to install; empty if there is one.</returns>
+    /// <returns>Why there is no library, and what to install; empty if there is one.</returns>
     public static string FindMissing(Func<string, string?> variable, Func<string, bool> isThere)
     {
         IReadOnlyList<MpiImplementation> candidates = Candidates(MpiImplementation.Any, variable);
         return candidates.SelectMany(NamesOf).Any(isThere) ? "" : ExplainMissing(candidates, variable);
     }
 
-    /// <summary>The implementation's own name.</summary>
+    /// <summary>Returns the implementation's own name.</summary>
     public static string NameOf(MpiImplementation implementation) => implementation == MpiImplementation.OpenMpi ? "Open MPI" : "MPICH";
 
     private static string ExplainMissing(IReadOnlyList<MpiImplementation> candidates, Func<string, string?> variable)
@@ -112,6 +112,6 @@ internal static class MpiResolver
 }
 
 /// <summary>Loads a library of MPI.</summary>
-/// <param name="name">Its name or file.</param>
-/// <param name="reason">Why it can't be used; null if it does not exist.</param>
+/// <param name="name">The library's name or file.</param>
+/// <param name="reason">Why the library can't be used; null if it does not exist.</param>
 internal delegate MpiLibrary? MpiLoader(string name, out string? reason);

@@ -6,13 +6,13 @@ using AllocTools.Mpi.Interop;
 
 namespace AllocTools.Mpi;
 
-/// <summary>Distributes messages that arrive at the process to its endpoints. Any endpoint that makes a turn does so for all.</summary>
+/// <summary>Distributes messages that arrive at the process to its endpoints. Any endpoint that makes a progress turn does so for all.</summary>
 /// <remarks>
-/// A process is one rank, and has many endpoints; so a tag contains the numbers of both endpoints and the kind of the
-/// message, and messages are taken by MPI_Improbe with any tag, in the order in which they were sent. Numbers are
-/// assigned in turn, so that one is reused only after all others. A message to a closed endpoint is kept: its sender is
-/// notified, and only when the sender has answered it is dropped, because MPI then reports it to the sender as
-/// received.
+/// A process is one rank and may have many endpoints. Therefore a tag contains the numbers of both endpoints and the
+/// kind of the message, and messages are taken by MPI_Improbe with any tag, in the order in which they were sent.
+/// Numbers are assigned in rotation, so that one is reused only after all others. A message to a closed endpoint is
+/// kept, and its sender is notified. It is dropped only when the sender has answered, because MPI then reports it to
+/// the sender as received.
 /// </remarks>
 internal sealed unsafe class MpiRouter(MpiJob job)
 {
@@ -20,14 +20,14 @@ internal sealed unsafe class MpiRouter(MpiJob job)
     private const int KindMask = (1 << KindBits) - 1;
     private const int MostBits = 14;
 
-    /// <summary>The maximum number of messages that a turn takes.</summary>
+    /// <summary>The maximum number of messages that a progress turn takes.</summary>
     private const int MostAtOnce = 64;
 
     private readonly ConcurrentDictionary<int, MpiDriver> _drivers = new();
     private readonly Lock _numbers = new();
     private readonly ConcurrentQueue<Pending> _started = new();
 
-    // Used only by the thread that is inside.
+    // These are used only by the thread that is inside.
     private readonly List<Pending> _pending = [];
     private readonly List<(int To, MpiArrival Arrival)> _strays = [];
     private readonly List<MpiLeftover> _leftovers = [];
@@ -36,19 +36,19 @@ internal sealed unsafe class MpiRouter(MpiJob job)
     private int _bits;
     private int _last;
 
-    /// <summary>The highest number of an endpoint.</summary>
+    /// <summary>The highest number that an endpoint may have.</summary>
     public int HighestNumber => (1 << _bits) - 1;
 
     /// <param name="largestTag">MPI_TAG_UB.</param>
     public void Configure(int largestTag) => _bits = Math.Min((BitOperations.Log2((uint)largestTag + 1) - KindBits) / 2, MostBits);
 
     /// <summary>
-    /// Whether closed endpoints have unfinished work, which open ones may not process if callers make progress; or
-    /// whether there are no endpoints, and messages may arrive.
+    /// Whether closed endpoints have unfinished work, which the open ones may not process if their callers make
+    /// progress; or whether there are no endpoints, and messages may arrive.
     /// </summary>
     public bool NeedsThread(int contexts) => Volatile.Read(ref _unsettled) > 0 || (_drivers.IsEmpty && (contexts > 0 || !_started.IsEmpty));
 
-    /// <summary>Gives an endpoint its number.</summary>
+    /// <summary>Assigns a number to an endpoint.</summary>
     public int Add(MpiDriver driver)
     {
         lock (_numbers)
@@ -63,10 +63,11 @@ internal sealed unsafe class MpiRouter(MpiJob job)
         throw new RmaProviderException($"An MPI process can have at most {HighestNumber + 1} endpoints, and that many are open. Close some.");
     }
 
-    /// <summary>Called when an endpoint is closed: its arrived messages are handled like later ones.</summary>
-    /// <param name="number">Its number.</param>
-    /// <param name="left">Its unreceived messages.</param>
-    /// <param name="leftover">Its unfinished MPI operations; may be null. They are not processed any more at the end of the process.</param>
+    /// <summary>Called when an endpoint is closed. Its arrived messages are then handled like later ones.</summary>
+    /// <param name="number">The endpoint's number.</param>
+    /// <param name="left">Returns the endpoint's unreceived messages.</param>
+    /// <param name="leftover">The endpoint's unfinished MPI operations; may be null. They are not processed any more
+    /// at the end of the process.</param>
     public void Remove(int number, Func<IReadOnlyList<MpiArrival>> left, MpiLeftover? leftover)
     {
         if (!job.TryEnter())
@@ -95,7 +96,7 @@ internal sealed unsafe class MpiRouter(MpiJob job)
         job.WakeThread();
     }
 
-    /// <summary>The tag of a message.</summary>
+    /// <summary>Returns the tag of a message.</summary>
     public int TagOf(MpiKind kind, int from, int to) => (int)kind | (to << KindBits) | (from << (KindBits + _bits));
 
     /// <summary>Sends a control message to another endpoint.</summary>
@@ -146,7 +147,7 @@ internal sealed unsafe class MpiRouter(MpiJob job)
     }
 
     /// <summary>Called at the end of the process: waits until no thread is in a call into MPI, and prevents new calls.</summary>
-    /// <returns>False if one has not returned in time.</returns>
+    /// <returns>False if a call has not returned in time.</returns>
     public bool WaitUntilLeft(TimeSpan limit)
     {
         long start = Stopwatch.GetTimestamp();
@@ -202,7 +203,7 @@ internal sealed unsafe class MpiRouter(MpiJob job)
         return arrival with { Message = 0, Word = (MpiWord)bytes.Word, Number = bytes.Number };
     }
 
-    /// <summary>Whether its endpoint is closed.</summary>
+    /// <summary>Handles a message to a closed endpoint.</summary>
     private void TakeForClosed(int to, in MpiArrival arrival)
     {
         if (arrival.Kind != MpiKind.Word)
@@ -234,8 +235,8 @@ internal sealed unsafe class MpiRouter(MpiJob job)
     }
 
     /// <summary>
-    /// Receives a message without a receive, so that its send completes. It is received completely, because truncation
-    /// is an error for which MPI may end the job.
+    /// Receives a message that has no receive, so that its send completes. The whole message is received, because
+    /// truncation is an error for which MPI may end the job.
     /// </summary>
     public void Drop(nint message, int length)
     {
@@ -288,7 +289,7 @@ internal sealed unsafe class MpiRouter(MpiJob job)
         int count = _pending.Count + _strays.Count + _leftovers.Count;
         bool isNew = _unsettled == 0 && count > 0;
         Volatile.Write(ref _unsettled, count);
-        // The job's thread may wait without a limit, and callers that make progress may not come again.
+        // The job's thread may be waiting without a limit, and callers that make progress may not call again.
         if (isNew)
             job.WakeThread();
     }

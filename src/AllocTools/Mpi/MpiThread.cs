@@ -18,8 +18,8 @@ internal sealed class MpiThread
     private readonly Action<RmaException> _onFailure;
 
     /// <param name="hasWork">Whether there is work; any thread may call this.</param>
-    /// <param name="look">Does the work; true if something has happened.</param>
-    /// <param name="onFailure">Called if that has failed; it is tried again after a while.</param>
+    /// <param name="look">Does the work. Returns true if something has happened.</param>
+    /// <param name="onFailure">Called if the work has failed; it is tried again after a while.</param>
     public MpiThread(Func<bool> hasWork, Func<bool> look, Action<RmaException> onFailure)
     {
         _hasWork = hasWork;
@@ -71,7 +71,7 @@ internal sealed class MpiThread
         }
     }
 
-    /// <returns>When to check again.</returns>
+    /// <returns>The time until the next check.</returns>
     private TimeSpan LookAfter(TimeSpan pause)
     {
         try

@@ -2,7 +2,7 @@ using AllocTools.Providers;
 
 namespace AllocTools.MultiRail;
 
-/// <summary>Every key of the section of a multi-rail. A test compares it with the properties of the options.</summary>
+/// <summary>Lists every configuration key of a multi-rail. A test compares the list with the properties of the options.</summary>
 internal static class MultiRailOptionKeys
 {
     public static RmaOptionKeys<RmaMultiRailOptions> All { get; } = new RmaOptionKeys<RmaMultiRailOptions>()

@@ -5,10 +5,10 @@ using AllocTools.Endpoints.Addressing;
 
 namespace AllocTools.MultiRail;
 
-/// <summary>The binary form of what a peer needs of all rails: their addresses, or the descriptions of one piece of memory.</summary>
+/// <summary>Encodes, for a peer, either the addresses of all rails or the descriptions of one piece of memory on each of them.</summary>
 /// <remarks>
-/// It may come from an untrusted source: every field is checked before anything is allocated by it. docs/wire-forms.md
-/// describes it byte by byte.
+/// The bytes may come from an untrusted source, so every field is checked before it decides how much is allocated.
+/// docs/wire-forms.md describes the form byte by byte.
 /// </remarks>
 internal sealed class RailForm
 {
@@ -26,7 +26,7 @@ internal sealed class RailForm
     /// <summary>What the form describes.</summary>
     public enum Content : byte
     {
-        /// <summary>A rail's address, and a word of 8 bytes by which a rail that was down is tried.</summary>
+        /// <summary>Each rail's address, and a word of 8 bytes that a peer reads to probe a rail that was down.</summary>
         Addresses = 1,
 
         /// <summary>The same memory, as each rail reaches it.</summary>
@@ -35,17 +35,17 @@ internal sealed class RailForm
 
     public required Content Kind { get; init; }
 
-    /// <summary>The multi-rail that owns it.</summary>
+    /// <summary>The multi-rail that wrote the form.</summary>
     public required Guid Owner { get; init; }
 
-    /// <summary>The exposure; <see cref="Guid.Empty"/> for addresses.</summary>
+    /// <summary>The id of the exposure; <see cref="Guid.Empty"/> for addresses.</summary>
     public Guid Id { get; init; }
 
     public required IReadOnlyList<Rail> Rails { get; init; }
 
     /// <param name="Name">The rail's name.</param>
     /// <param name="Address">The address of its endpoint; empty in the form of memory.</param>
-    /// <param name="Memory">The memory: what is exposed, or the word.</param>
+    /// <param name="Memory">The exposed memory, or the word that is read as a probe.</param>
     public readonly record struct Rail(string Name, ReadOnlyMemory<byte> Address, RemoteMemory Memory);
 
     public static bool IsName(string? name) => name is { Length: > 0 and <= LongestName } && name.All(static c => c is > ' ' and <= '~');
@@ -115,7 +115,7 @@ internal sealed class RailForm
         return new RailForm { Kind = kind, Owner = new Guid(source.Slice(8, IdLength)), Id = new Guid(source.Slice(8 + IdLength, IdLength)), Rails = rails };
     }
 
-    /// <returns>The field that is wrong; null if none is.</returns>
+    /// <returns>A description of the invalid field; null if the rail is valid.</returns>
     private static string? ReadRail(ref ReadOnlySpan<byte> rest, Content kind, out Rail rail)
     {
         rail = default;

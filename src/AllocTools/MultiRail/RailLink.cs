@@ -3,7 +3,7 @@ using AllocTools.Endpoints.Engine;
 
 namespace AllocTools.MultiRail;
 
-/// <summary>A rail to one peer: it carries stripes while it is up, and is tried again after growing delays while it is down.</summary>
+/// <summary>A rail to one peer. It carries stripes while it is up, and is retried after growing delays while it is down.</summary>
 internal sealed class RailLink : IAsyncDisposable
 {
     private readonly Lock _gate = new();
@@ -40,7 +40,7 @@ internal sealed class RailLink : IAsyncDisposable
         }
     }
 
-    /// <summary>Why it was not up from the start; null if it was.</summary>
+    /// <summary>Why the link was not up from the start; null if it was.</summary>
     public RmaException? OpenError { get; }
 
     /// <summary>The index of its rail.</summary>
@@ -48,14 +48,14 @@ internal sealed class RailLink : IAsyncDisposable
 
     public string Name => _remote.Name;
 
-    /// <summary>Its present life; null while it is down.</summary>
+    /// <summary>The current session; null while the link is down.</summary>
     public RailSession? Session => Volatile.Read(ref _session);
 
-    /// <summary>Takes one of the places that the link has for stripes, of whichever transfer.</summary>
-    /// <returns>False: all are taken. <see cref="RmaRailPeer.Change"/> completes when one is returned.</returns>
+    /// <summary>Takes one of the link's places for stripes, which all transfers share.</summary>
+    /// <returns>False if all places are taken; <see cref="RmaRailPeer.Change"/> completes when one is returned.</returns>
     public bool TryTakePlace()
     {
-        // Without counting first and taking it back: that would look like a place that is taken, or like one that is returned.
+        // An increment that is undone would briefly look like a taken place, and then like a returned one.
         int taken = Volatile.Read(ref _outstanding);
         while (taken < _owner.Options.StripesPerRail)
         {
@@ -73,7 +73,7 @@ internal sealed class RailLink : IAsyncDisposable
         _peer.NoteChange();
     }
 
-    /// <summary>Begins with the attempts to open a link that was not up from the start.</summary>
+    /// <summary>Starts the attempts to open a link that was not up from the start.</summary>
     public void StartDown(string reason)
     {
         lock (_gate)
@@ -86,16 +86,16 @@ internal sealed class RailLink : IAsyncDisposable
         Log.RailDown(_owner.Logger, _owner.Name, Name, reason);
     }
 
-    /// <summary>Gives a life of the link up: it is closed, and another one is tried later. Only the first call for it has an effect.</summary>
+    /// <summary>Gives up a session: it is closed, and a new one is tried later. Only the first call for a session has an effect.</summary>
     public void Fail(RailSession session, string reason)
     {
         lock (_gate)
         {
-            // A link that is closed has none.
+            // A closed link has no session.
             if (_session != session)
                 return;
             Volatile.Write(ref _session, null);
-            // One that breaks again soon after it came up goes on with its delays.
+            // A link that fails again soon after it came up keeps its delay growing.
             if (_owner.Time.GetElapsedTime(_upSince) > _owner.Options.MaxDelay)
                 _failures = 0;
             Task closed = session.CloseAsync();
@@ -105,7 +105,7 @@ internal sealed class RailLink : IAsyncDisposable
         Log.RailDown(_owner.Logger, _owner.Name, Name, reason);
     }
 
-    /// <summary>Ends it. It is called once.</summary>
+    /// <summary>Closes the link. Called once.</summary>
     public async ValueTask DisposeAsync()
     {
         RailSession? last;
@@ -141,11 +141,11 @@ internal sealed class RailLink : IAsyncDisposable
                 }
                 catch (RmaException)
                 {
-                    // The peer does not answer, or this side lacks memory or descriptors: it is tried again after the next delay.
+                    // The peer does not answer, or this side lacks memory or descriptors: try again after the next delay.
                 }
                 catch (Exception e) when (e is not OperationCanceledException || !_stopped.IsCancellationRequested)
                 {
-                    // The rail's pool or context was closed, or its provider has a mistake. The same one is logged once.
+                    // The rail's pool or context was closed, or its provider has a bug. Repeated errors of the same type are logged once.
                     if (logged != e.GetType())
                         Log.RailNotTried(_owner.Logger, e, _owner.Name, Name);
                     logged = e.GetType();
@@ -158,7 +158,7 @@ internal sealed class RailLink : IAsyncDisposable
         }
     }
 
-    /// <summary>Opens another life of the link, and takes it once it has read the peer's word.</summary>
+    /// <summary>Opens a new session, and uses it once it has read the peer's word.</summary>
     private async Task OpenAsync(IRmaMemoryPool pool, TimeSpan timeout)
     {
         RailSession? session = new(pool, _remote.Address);

@@ -2,7 +2,7 @@ using AllocTools.Endpoints;
 
 namespace AllocTools.MultiRail;
 
-/// <summary>One life of a link: an endpoint of its own, which is closed when the link fails, so that nothing of what it had under way remains.</summary>
+/// <summary>One session of a link. It has its own endpoint, which is closed when the link fails, so that none of its operations remain.</summary>
 internal sealed class RailSession
 {
     private readonly Lock _gate = new();
@@ -26,10 +26,10 @@ internal sealed class RailSession
 
     public IRmaEndpoint Endpoint { get; }
 
-    /// <summary>Whether operations fail because the link is given up, or because its endpoint is broken.</summary>
+    /// <summary>Whether operations fail because the link was given up or its endpoint has failed.</summary>
     public bool HasEnded => Volatile.Read(ref _closed) is not null || Endpoint.GetStatistics().State is RmaEndpointState.Failed or RmaEndpointState.Closed;
 
-    /// <summary>A region's memory as this endpoint reaches it.</summary>
+    /// <summary>Returns a region's memory as this endpoint reaches it.</summary>
     public RemoteRegion Import(RmaRailRegion region, in RemoteMemory memory)
     {
         lock (_gate)
@@ -49,7 +49,7 @@ internal sealed class RailSession
         }
     }
 
-    /// <summary>Reads the peer's word: the link works in both directions.</summary>
+    /// <summary>Reads the peer's word, which shows that the link works in both directions.</summary>
     public async Task ProbeAsync(IRmaMemoryPool pool, RemoteMemory word, TimeSpan timeout, CancellationToken cancellationToken)
     {
         using RmaBuffer buffer = pool.Rent(word.Length);
@@ -57,7 +57,7 @@ internal sealed class RailSession
         await Endpoint.ReadAsync(buffer.Slice(0, word.Length), remote, timeout, cancellationToken).ConfigureAwait(false);
     }
 
-    /// <summary>Closes the endpoint. When the task has completed, the transport uses none of its memory any more, unless a call into it is stuck.</summary>
+    /// <summary>Closes the endpoint. Once the task has completed, the transport no longer uses any of its memory, unless a call into it is stuck.</summary>
     public Task CloseAsync()
     {
         lock (_gate)

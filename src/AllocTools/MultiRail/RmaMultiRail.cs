@@ -8,20 +8,20 @@ using Microsoft.Extensions.Options;
 namespace AllocTools.MultiRail;
 
 /// <summary>
-/// Reaches the same peers by several links (rails): shared memory first and TCP second, or two network cards. A write or
-/// a read is split into stripes over the rails that are up; when a rail fails, its stripes go again over the others, and
-/// the rail is tried again after growing delays.
+/// Reaches the same peers by several links (rails), such as shared memory first and TCP second, or two network cards.
+/// A write or a read is split into stripes over the rails that are up. When a rail fails, its stripes are repeated over
+/// the others, and the rail is retried after growing delays.
 /// </summary>
 /// <remarks>
 /// <para>
 /// Each rail has a pool on a context of its own, and an endpoint by which peers reach this process. Memory is registered
 /// with each of them (<see cref="Rent"/>, <see cref="Attach"/>), and exposed on all of them under one description. For
-/// each peer and rail the multi-rail opens an endpoint, and thus a thread; it is closed when the rail to that peer
-/// fails, so that nothing of its operations is left when their stripes are repeated elsewhere.
+/// each peer and rail, the multi-rail opens an endpoint, and thus a thread. It closes that endpoint when the rail to the
+/// peer fails, so that none of its operations are left when their stripes are repeated elsewhere.
 /// </para>
 /// <para>
-/// Only plain writes and reads go over several rails. Messages and notifications are for the endpoints. The bytes of a
-/// transfer arrive in any order, and a transfer that fails may have been carried out in part. docs/multi-rail.md has
+/// Only plain writes and reads use several rails; use the endpoints for messages and notifications. The bytes of a
+/// transfer arrive in any order, and a transfer that fails may have been carried out in part. docs/multi-rail.md shows
 /// a program, and describes what happens when a rail fails. All members are safe to call from any thread.
 /// </para>
 /// </remarks>
@@ -38,9 +38,9 @@ public sealed class RmaMultiRail : IAsyncDisposable
     private readonly Counters[] _counters;
     private bool _disposed;
 
-    /// <summary>Makes a multi-rail. The rails stay the caller's.</summary>
+    /// <summary>Creates a multi-rail. The rails still belong to the caller.</summary>
     /// <param name="rails">The rails; the first is the preferred one.</param>
-    /// <param name="options">The options, which are read once, here; their Rails are not used. Null for the defaults.</param>
+    /// <param name="options">The options, which are read only here; their Rails are ignored. Null for the defaults.</param>
     /// <param name="name">The name in logs and metrics.</param>
     /// <param name="logger">The log; null for none.</param>
     /// <param name="time">The clock; null for the system's.</param>
@@ -101,7 +101,7 @@ public sealed class RmaMultiRail : IAsyncDisposable
     internal TimeProvider Time { get; }
 
     /// <summary>Rents memory from the first rail's pool, and registers it with the others.</summary>
-    /// <param name="length">Bytes, 1 or more, below 2 GiB.</param>
+    /// <param name="length">The length in bytes: 1 or more, and below 2 GiB.</param>
     /// <exception cref="RmaException">A pool has no room, or its provider refused.</exception>
     public RmaRailMemory Rent(long length)
     {
@@ -111,8 +111,8 @@ public sealed class RmaMultiRail : IAsyncDisposable
         return new RmaRailMemory(this, buffer, buffer);
     }
 
-    /// <summary>Registers memory of any pool, or of the caller's (<see cref="IRmaMemoryPool.Register(Memory{byte})"/>), with the rails on whose context it is not.</summary>
-    /// <param name="buffer">The memory, below 2 GiB. It stays the caller's, and must be disposed after the result.</param>
+    /// <summary>Registers a pool's memory, or the caller's own (<see cref="IRmaMemoryPool.Register(Memory{byte})"/>), with each rail whose context it is not on.</summary>
+    /// <param name="buffer">The memory, below 2 GiB. It still belongs to the caller, who must dispose it after the result.</param>
     /// <exception cref="RmaException">A pool has no room, or its provider refused.</exception>
     public RmaRailMemory Attach(RmaBuffer buffer)
     {
@@ -120,11 +120,11 @@ public sealed class RmaMultiRail : IAsyncDisposable
         return new RmaRailMemory(this, buffer, rented: null);
     }
 
-    /// <summary>Inserts a peer on each rail that both sides have, which are those of the same name.</summary>
+    /// <summary>Inserts a peer on each rail that both sides have. Rails are matched by name.</summary>
     /// <param name="address">The peer's <see cref="Address"/>.</param>
     /// <exception cref="FormatException">The bytes are not the address of a multi-rail.</exception>
     /// <exception cref="ArgumentException">The peer has no rail that this side has.</exception>
-    /// <exception cref="RmaException">On no rail could an endpoint be opened and the peer be inserted. A rail where that fails while another one is up begins as one that is down.</exception>
+    /// <exception cref="RmaException">No rail could open an endpoint and insert the peer. If that fails on some rails only, those start as down.</exception>
     public RmaRailPeer InsertPeer(ReadOnlySpan<byte> address)
     {
         RailForm form = RailForm.Read(address, RailForm.Content.Addresses);
@@ -159,7 +159,7 @@ public sealed class RmaMultiRail : IAsyncDisposable
         throw Disposed();
     }
 
-    /// <summary>Removes a peer: closes its endpoints here. Transfers that are under way fail.</summary>
+    /// <summary>Removes a peer, and closes this side's endpoints to it. Transfers that are under way fail.</summary>
     /// <param name="peer">A peer of this multi-rail.</param>
     /// <exception cref="ArgumentException">It belongs to another multi-rail, or was already removed.</exception>
     public async Task RemovePeerAsync(RmaRailPeer peer)
@@ -176,8 +176,8 @@ public sealed class RmaMultiRail : IAsyncDisposable
     /// <summary>Makes a peer's memory usable in transfers.</summary>
     /// <param name="peer">The owner of the memory.</param>
     /// <param name="memory">The description that the peer sent (<see cref="RmaRailExposure.ToArray"/>).</param>
-    /// <exception cref="FormatException">The bytes are not the memory of a multi-rail.</exception>
-    /// <exception cref="ArgumentException">The peer belongs to another multi-rail, or the memory to another peer, or is on no common rail.</exception>
+    /// <exception cref="FormatException">The bytes are not the memory of a multi-rail, or the memory is on no rail that leads to the peer.</exception>
+    /// <exception cref="ArgumentException">The peer belongs to another multi-rail, or the memory belongs to another peer.</exception>
     public RmaRailRegion Import(RmaRailPeer peer, ReadOnlySpan<byte> memory)
     {
         ArgumentNullException.ThrowIfNull(peer);
@@ -189,13 +189,13 @@ public sealed class RmaMultiRail : IAsyncDisposable
         return new RmaRailRegion(peer, form);
     }
 
-    /// <summary>Writes to a peer's memory. It completes when all bytes are there.</summary>
+    /// <summary>Writes to a peer's memory. The task completes when all bytes are there.</summary>
     /// <param name="source">The bytes to write.</param>
     /// <param name="destination">The destination.</param>
-    /// <param name="range">Which bytes; null for all of the source.</param>
+    /// <param name="range">The bytes to move; null for all of the source.</param>
     /// <param name="timeout">Replaces TransferTimeout.</param>
     /// <param name="cancellationToken">Requests cancellation; the write may still be executed in part.</param>
-    /// <exception cref="RmaTimeoutException">It did not end in time, for example because no rail was up.</exception>
+    /// <exception cref="RmaTimeoutException">The transfer did not end in time, for example because no rail was up.</exception>
     /// <exception cref="RmaOperationException">A stripe was refused, for example because the exposure has ended.</exception>
     public Task WriteAsync(RmaRailMemory source, RmaRailRegion destination, RmaRailRange? range = null, TimeSpan? timeout = null, CancellationToken cancellationToken = default)
     {
@@ -207,7 +207,7 @@ public sealed class RmaMultiRail : IAsyncDisposable
     /// <summary>Reads a peer's memory.</summary>
     /// <param name="destination">The destination.</param>
     /// <param name="source">The bytes to read.</param>
-    /// <param name="range">Which bytes; null for all of the destination.</param>
+    /// <param name="range">The bytes to move; null for all of the destination.</param>
     /// <param name="timeout">Replaces TransferTimeout.</param>
     /// <param name="cancellationToken">Requests cancellation.</param>
     /// <inheritdoc cref="WriteAsync"/>
@@ -220,12 +220,12 @@ public sealed class RmaMultiRail : IAsyncDisposable
 
     /// <summary>
     /// Reports the rails whose state changes from this call on, until the multi-rail is closed. Each call has its own
-    /// reader, which never holds up a transfer; a reader that is more than 1,024 reports behind loses the oldest.
+    /// reader, which never delays a transfer; a reader that falls more than 1,024 reports behind loses the oldest ones.
     /// </summary>
     /// <param name="cancellationToken">Ends the reader.</param>
     public IAsyncEnumerable<RmaRailChange> ReadRailChangesAsync(CancellationToken cancellationToken = default) => _readers.ReadAsync(cancellationToken);
 
-    /// <summary>The statistics of each rail.</summary>
+    /// <summary>Returns the statistics of each rail.</summary>
     public IReadOnlyList<RmaRailStatistics> GetStatistics()
     {
         RailLink[] links;
@@ -246,7 +246,7 @@ public sealed class RmaMultiRail : IAsyncDisposable
         ];
     }
 
-    /// <summary>Closes the endpoints to all peers. Transfers that are under way fail. The rails stay the caller's.</summary>
+    /// <summary>Closes the endpoints to all peers. Transfers that are under way fail. The rails still belong to the caller.</summary>
     public async ValueTask DisposeAsync()
     {
         RmaRailPeer[] peers;

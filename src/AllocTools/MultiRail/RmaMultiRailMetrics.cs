@@ -5,9 +5,9 @@ namespace AllocTools.MultiRail;
 
 /// <summary>
 /// Publishes the statistics of multi-rails as metrics of the meter <see cref="AllocToolsDiagnostics.MeterName"/>;
-/// docs/telemetry.md lists them. <c>AddRmaMultiRail</c> makes one.
+/// docs/telemetry.md lists them. <c>AddRmaMultiRail</c> creates an instance.
 /// </summary>
-/// <remarks>All instruments are read when somebody looks. Multi-rails are held weakly. All members are safe to call from any thread.</remarks>
+/// <remarks>Instruments are computed only when they are observed. Multi-rails are held weakly. All members are safe to call from any thread.</remarks>
 public sealed class RmaMultiRailMetrics
 {
     private const string Rail = "rma.rail.name";
@@ -15,8 +15,8 @@ public sealed class RmaMultiRailMetrics
 
     private readonly LiveObjects<RmaMultiRail> _live = new();
 
-    /// <summary>Makes the instruments. There is nothing to see until a multi-rail is added.</summary>
-    /// <param name="meterFactory">Makes the meter, and owns it.</param>
+    /// <summary>Creates the instruments. They report nothing until a multi-rail is added.</summary>
+    /// <param name="meterFactory">Creates the meter, and owns it.</param>
     public RmaMultiRailMetrics(IMeterFactory meterFactory)
     {
         ArgumentNullException.ThrowIfNull(meterFactory);
@@ -27,7 +27,7 @@ public sealed class RmaMultiRailMetrics
         meter.CreateObservableCounter("rma.rail.repeated", () => All(static s => s.RepeatedStripes), "{stripe}", "Stripes that failed on a rail and were tried again.");
     }
 
-    /// <summary>Shows a multi-rail until it is removed or collected. Adding it again changes nothing.</summary>
+    /// <summary>Reports a multi-rail until it is removed or collected. Adding it again changes nothing.</summary>
     /// <param name="rails">The multi-rail.</param>
     public void Add(RmaMultiRail rails)
     {
@@ -35,7 +35,7 @@ public sealed class RmaMultiRailMetrics
         _live.Add(rails, rails.Name);
     }
 
-    /// <summary>Shows a multi-rail no longer.</summary>
+    /// <summary>Stops reporting a multi-rail.</summary>
     /// <param name="rails">The multi-rail.</param>
     public void Remove(RmaMultiRail rails)
     {

@@ -13,13 +13,13 @@ public sealed class RmaMultiRailOptions
     public RmaRailPolicy Policy { get; set; } = RmaRailPolicy.Stripe;
 
     /// <summary>
-    /// The length of a stripe, the smallest part of a transfer that goes over a rail of its own; what is shorter goes
-    /// over one rail. Unit: bytes. Range: 4 KiB to 1 GiB. Default: 256 KiB.
+    /// The length of a stripe, the smallest part of a transfer that goes over a rail of its own; shorter
+    /// transfers use one rail. Unit: bytes. Range: 4 KiB to 1 GiB. Default: 256 KiB.
     /// </summary>
     [OptionRange(4 << 10, 1 << 30, "bytes")]
     public long StripeLength { get; set; } = 256 << 10;
 
-    /// <summary>How many stripes are under way to one peer on one rail at a time, of all transfers together. Range: 1 to 256. Default: 4.</summary>
+    /// <summary>How many stripes of all transfers together are in progress at a time to one peer on one rail. Range: 1 to 256. Default: 4.</summary>
     [OptionRange(1, 256, "stripes")]
     public int StripesPerRail { get; set; } = 4;
 
@@ -46,8 +46,8 @@ public sealed class RmaMultiRailOptions
     public TimeSpan MaxDelay { get; set; } = TimeSpan.FromSeconds(30);
 
     /// <summary>
-    /// How long bytes of a write may still arrive after its rail was closed: what is in the network, and in the peer's
-    /// queues. After a write of which stripes were repeated, later writes to the same bytes wait for that long.
+    /// How long bytes of a write may still arrive after its rail was closed, from the network or from the
+    /// peer's queues. After a write whose stripes were repeated, later writes to the same bytes wait that long.
     /// Range: 0 to 1 h. Default: 2 s.
     /// </summary>
     [OptionTimeRange(0, 60 * 60 * 1000)]

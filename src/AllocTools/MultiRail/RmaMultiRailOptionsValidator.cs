@@ -3,7 +3,7 @@ using Microsoft.Extensions.Options;
 
 namespace AllocTools.MultiRail;
 
-/// <summary>The rules of <see cref="RmaMultiRailOptions"/>.</summary>
+/// <summary>Validates <see cref="RmaMultiRailOptions"/>.</summary>
 internal sealed class RmaMultiRailOptionsValidator : IValidateOptions<RmaMultiRailOptions>
 {
     public ValidateOptionsResult Validate(string? name, RmaMultiRailOptions options)
@@ -22,7 +22,7 @@ internal sealed class RmaMultiRailOptionsValidator : IValidateOptions<RmaMultiRa
             throw new OptionsValidationException(nameof(RmaMultiRailOptions), typeof(RmaMultiRailOptions), result.Failures);
     }
 
-    /// <summary>Why a list of rails can't be used, with the index of each; empty if it can.</summary>
+    /// <summary>Returns why a list of rail names is invalid, with the index of each invalid name; empty if the list is valid.</summary>
     public static IEnumerable<string> FailuresOf(IReadOnlyList<string?> names)
     {
         if (names.Count is 0 or > RailForm.MostRails)
@@ -37,6 +37,6 @@ internal sealed class RmaMultiRailOptionsValidator : IValidateOptions<RmaMultiRa
     }
 }
 
-/// <summary>The ranges of <see cref="RmaMultiRailOptions"/>, from its attributes.</summary>
+/// <summary>Validates the ranges of <see cref="RmaMultiRailOptions"/> that its attributes declare.</summary>
 [OptionsValidator]
 internal sealed partial class RmaMultiRailOptionsRanges : IValidateOptions<RmaMultiRailOptions>;

@@ -28,7 +28,7 @@ public sealed class RmaRailExposure : IDisposable
         }.ToArray();
     }
 
-    /// <summary>The description for peers, which pass it to <see cref="RmaMultiRail.Import"/> (docs/wire-forms.md).</summary>
+    /// <summary>Returns the description for peers, which pass it to <see cref="RmaMultiRail.Import"/> (docs/wire-forms.md).</summary>
     public byte[] ToArray() => [.. _form];
 
     /// <summary>Ends the exposure on all rails.</summary>

@@ -4,10 +4,10 @@ using AllocTools.Endpoints.Engine;
 namespace AllocTools.MultiRail;
 
 /// <summary>Local memory that is registered with each rail (<see cref="RmaMultiRail.Rent"/>, <see cref="RmaMultiRail.Attach"/>).</summary>
-/// <remarks>Safe to use from any thread. Transfers hold the memory: it comes back to its pool after the last of them.</remarks>
+/// <remarks>Safe to use from any thread. Transfers hold the memory: it returns to its pool after the last of them.</remarks>
 public sealed class RmaRailMemory : IDisposable
 {
-    // For each rail the memory as its pool has registered it. Rails on one context share a registration.
+    // The memory as registered by each rail's pool. Rails on one context share a registration.
     private readonly RmaBuffer[] _buffers;
     private readonly RmaBuffer? _rented;
     private readonly RmaBuffer[] _registered;
@@ -41,19 +41,19 @@ public sealed class RmaRailMemory : IDisposable
         _registered = [.. registered];
     }
 
-    /// <summary>Bytes.</summary>
+    /// <summary>The length in bytes.</summary>
     public long Length { get; }
 
     /// <summary>The bytes.</summary>
-    /// <exception cref="InvalidOperationException">It is disposed.</exception>
+    /// <exception cref="InvalidOperationException">The memory is disposed.</exception>
     public Span<byte> Span => _buffers[0].Span;
 
     internal RmaMultiRail Owner { get; }
 
     /// <summary>Exposes the memory to peers, on all rails.</summary>
     /// <param name="access">What peers may do with it.</param>
-    /// <exception cref="ArgumentException">A rail's pool does not allow this access.</exception>
-    /// <exception cref="InvalidOperationException">It is disposed.</exception>
+    /// <exception cref="ArgumentException">The access includes neither RemoteRead nor RemoteWrite.</exception>
+    /// <exception cref="InvalidOperationException">The memory is disposed, or a rail's pool does not allow this access.</exception>
     public RmaRailExposure Expose(RmaAccess access) => new(Owner, _buffers, access);
 
     /// <summary>Ends the registrations, and returns the memory to its pool if it was rented here.</summary>
@@ -61,12 +61,12 @@ public sealed class RmaRailMemory : IDisposable
     {
         if (Interlocked.Exchange(ref _disposed, 1) != 0)
             return;
-        // A registration pins the rented memory, which comes back once the last operation has let go of it.
+        // A registration pins the rented memory, which returns to its pool once the last operation has released it.
         foreach (RmaBuffer buffer in _registered)
             buffer.Dispose();
         _rented?.Dispose();
     }
 
-    /// <summary>A part of it, as a rail's endpoint takes it.</summary>
+    /// <summary>Returns a part of the memory for a rail's endpoint.</summary>
     internal RmaSlice Slice(int rail, long offset, long length) => _buffers[rail].Slice(offset, length);
 }

@@ -2,7 +2,7 @@ using System.Runtime.ExceptionServices;
 
 namespace AllocTools.MultiRail;
 
-/// <summary>A peer of an <see cref="RmaMultiRail"/>, which several rails reach (<see cref="RmaMultiRail.InsertPeer"/>).</summary>
+/// <summary>A peer of an <see cref="RmaMultiRail"/> that is reached by several rails (<see cref="RmaMultiRail.InsertPeer"/>).</summary>
 public sealed class RmaRailPeer
 {
     private readonly Lock _gate = new();
@@ -24,7 +24,7 @@ public sealed class RmaRailPeer
         }
         catch
         {
-            // A link closes in the background.
+            // Links close in the background.
             links.ForEach(static l => _ = l.DisposeAsync().AsTask());
             throw;
         }
@@ -36,7 +36,7 @@ public sealed class RmaRailPeer
 
     internal RmaMultiRail Owner { get; }
 
-    /// <summary>The peer's multi-rail.</summary>
+    /// <summary>The id of the peer's multi-rail.</summary>
     internal Guid Id { get; }
 
     internal IReadOnlyList<RailLink> Links { get; }
@@ -47,13 +47,13 @@ public sealed class RmaRailPeer
         set => _isRemoved = value;
     }
 
-    /// <summary>Completes when the state of a link changes. Take it before looking at the links.</summary>
+    /// <summary>Completes when a link changes its state or returns a place, or the peer is removed. Read it before looking at the links.</summary>
     internal Task Change => Volatile.Read(ref _change).Task;
 
     internal void NoteChange() =>
         Interlocked.Exchange(ref _change, new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)).TrySetResult();
 
-    /// <summary>Notes bytes that a stripe of a rail that failed may still change for some time.</summary>
+    /// <summary>Notes bytes that a stripe of a failed rail may still change for some time.</summary>
     internal void NoteDoubtful(Guid memory, long offset, long length)
     {
         TimeProvider time = Owner.Time;
@@ -62,7 +62,7 @@ public sealed class RmaRailPeer
             _doubtful.Add((memory, offset, length, until));
     }
 
-    /// <summary>Waits until no stripe of a rail that failed can change these bytes any more.</summary>
+    /// <summary>Waits until no stripe of a failed rail can change these bytes any more.</summary>
     internal async Task SettleAsync(Guid memory, long offset, long length, CancellationToken cancellationToken)
     {
         while (RestOf(memory, offset, length) is { } rest && rest > TimeSpan.Zero)
@@ -76,7 +76,7 @@ public sealed class RmaRailPeer
         {
             _doubtful.RemoveAll(d => d.Until <= now);
             long last = _doubtful.Where(d => d.Memory == memory && d.Offset < offset + length && offset < d.Offset + d.Length).Select(static d => d.Until).DefaultIfEmpty(now).Max();
-            // At least a millisecond, because a timer is no more exact.
+            // At least a millisecond, because timers are no more precise.
             return last == now ? null : TimeSpan.FromMilliseconds(Math.Max(1, Math.Ceiling(Owner.Time.GetElapsedTime(now, last).TotalMilliseconds)));
         }
     }

@@ -6,6 +6,6 @@ public enum RmaRailPolicy
     /// <summary>All rails that are up carry the stripes of a transfer; a faster one takes more of them.</summary>
     Stripe,
 
-    /// <summary>The first rail that is up, in the order in which they were given, carries all; the others are in reserve.</summary>
+    /// <summary>The first rail that is up, in the given order, carries all stripes; the others are in reserve.</summary>
     Failover,
 }

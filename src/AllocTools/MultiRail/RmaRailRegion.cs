@@ -24,18 +24,18 @@ public sealed class RmaRailRegion : IDisposable
     /// <summary>The owner of the memory.</summary>
     public RmaRailPeer Peer { get; }
 
-    /// <summary>Bytes.</summary>
+    /// <summary>The length in bytes.</summary>
     public long Length { get; }
 
-    /// <summary>The exposure.</summary>
+    /// <summary>The id of the exposure.</summary>
     internal Guid Id { get; }
 
     internal bool IsDisposed { get; private set; }
 
-    /// <summary>The memory as a link reaches it; null if it does not.</summary>
+    /// <summary>Returns the memory as a link reaches it; null if the link does not.</summary>
     internal RemoteMemory? On(int link) => _memory[link];
 
-    /// <summary>Releases it. Transfers that are under way continue.</summary>
+    /// <summary>Releases the region. Transfers that are under way continue.</summary>
     public void Dispose()
     {
         IsDisposed = true;

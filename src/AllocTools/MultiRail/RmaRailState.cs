@@ -3,9 +3,9 @@ namespace AllocTools.MultiRail;
 /// <summary>Whether a rail to a peer carries stripes.</summary>
 public enum RmaRailState
 {
-    /// <summary>It does, or may.</summary>
+    /// <summary>The rail carries stripes, or is ready to.</summary>
     Up,
 
-    /// <summary>An operation over it has failed or did not end in time. It is tried again after delays that grow.</summary>
+    /// <summary>An operation over the rail has failed or did not end in time. The rail is retried after growing delays.</summary>
     Down,
 }

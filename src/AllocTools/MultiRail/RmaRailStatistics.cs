@@ -6,21 +6,21 @@ public sealed record RmaRailStatistics
     /// <summary>The rail's name.</summary>
     public required string Rail { get; init; }
 
-    /// <summary>The peers to which it is up.</summary>
+    /// <summary>The number of peers to which the rail is up.</summary>
     public required int Up { get; init; }
 
-    /// <summary>The peers to which it is down.</summary>
+    /// <summary>The number of peers to which the rail is down.</summary>
     public required int Down { get; init; }
 
-    /// <summary>How often it went down.</summary>
+    /// <summary>How often the rail went down.</summary>
     public required long Failures { get; init; }
 
-    /// <summary>How often it came up again.</summary>
+    /// <summary>How often the rail came up again.</summary>
     public required long Recoveries { get; init; }
 
-    /// <summary>Bytes of stripes that succeeded.</summary>
+    /// <summary>The bytes of stripes that succeeded.</summary>
     public required long Bytes { get; init; }
 
-    /// <summary>Stripes that failed on it and were tried again.</summary>
+    /// <summary>The stripes that failed on the rail and were tried again.</summary>
     public required long RepeatedStripes { get; init; }
 }

@@ -3,11 +3,12 @@ using AllocTools.Validation;
 
 namespace AllocTools.MultiRail;
 
-/// <summary>One write or read: its stripes go over the rails that are up, and those of a rail that fails go again over the others.</summary>
+/// <summary>One write or read. Its stripes use the rails that are up; those of a failed rail are repeated over the others.</summary>
 /// <remarks>
-/// A stripe that failed may have been carried out, or may be so later. Before the transfer returns, the endpoints on which stripes of it failed are closed, so that the
-/// transport neither reads nor writes the local memory any more. What a write had sent may still be in the network: its bytes are noted as doubtful, and later writes to
-/// the same bytes wait for <see cref="RmaMultiRailOptions.LateWriteTime"/>, so that none of it lands on newer bytes.
+/// A stripe that failed may have been carried out, or may be carried out later. Before the transfer returns, the
+/// endpoints on which its stripes failed are closed, so that the transport no longer reads or writes the local memory.
+/// Bytes that a write had sent may still be in the network. They are noted as doubtful, and later writes to the same
+/// bytes wait for <see cref="RmaMultiRailOptions.LateWriteTime"/>, so that old bytes never overwrite newer ones.
 /// </remarks>
 internal sealed class StripedTransfer(RmaMultiRail owner, RmaOperationKind kind, RmaRailMemory memory, RmaRailRegion region, RmaRailRange range)
 {
@@ -23,8 +24,8 @@ internal sealed class StripedTransfer(RmaMultiRail owner, RmaOperationKind kind,
 
     private sealed record Outcome(Stripe Stripe, RailLink Link, RailSession Session, Exception? Error, bool IsLinkFailure);
 
-    /// <summary>Runs it.</summary>
-    /// <exception cref="RmaTimeoutException">It did not end in time.</exception>
+    /// <summary>Runs the transfer.</summary>
+    /// <exception cref="RmaTimeoutException">The transfer did not end in time.</exception>
     public async Task RunAsync(TimeSpan limit, CancellationToken cancellationToken)
     {
         using var timer = new CancellationTokenSource(limit, owner.Time);
@@ -56,7 +57,7 @@ internal sealed class StripedTransfer(RmaMultiRail owner, RmaOperationKind kind,
             {
                 cancellationToken.ThrowIfCancellationRequested();
                 ObjectDisposedException.ThrowIf(_peer.IsRemoved, _peer);
-                // It is taken before the links are looked at, so that no change is missed.
+                // Read before the links are looked at, so that no change is missed.
                 Task change = _peer.Change;
                 StartAll(cancellationToken);
                 if (_running.Count == 0 && !HasMore)
@@ -73,17 +74,17 @@ internal sealed class StripedTransfer(RmaMultiRail owner, RmaOperationKind kind,
         }
         finally
         {
-            // They end with the token, or as they would have.
+            // The running stripes end with the token, or as they would have anyway.
             foreach (Outcome outcome in await Task.WhenAll(_running).ConfigureAwait(false))
                 NoteFailure(outcome);
             await EndFailedAsync().ConfigureAwait(false);
         }
     }
 
-    /// <summary>Whether stripes wait for a rail.</summary>
+    /// <summary>Whether stripes are waiting for a rail.</summary>
     private bool HasMore => _again.Count > 0 || _next < range.Length;
 
-    /// <summary>Starts as many stripes as the rails may have.</summary>
+    /// <summary>Starts as many stripes as the rails may carry.</summary>
     private void StartAll(CancellationToken cancellationToken)
     {
         bool hasStarted;
@@ -106,7 +107,7 @@ internal sealed class StripedTransfer(RmaMultiRail owner, RmaOperationKind kind,
                     _running.Add(MoveAsync(NextStripe(), link, session, remote, cancellationToken));
                     hasStarted = true;
                 }
-                // The first rail that is up carries all.
+                // The first rail that is up carries all stripes.
                 if (owner.Options.Policy == RmaRailPolicy.Failover)
                     break;
             }
@@ -124,7 +125,7 @@ internal sealed class StripedTransfer(RmaMultiRail owner, RmaOperationKind kind,
         throw new ArgumentException("The link is another peer's.", nameof(link));
     }
 
-    /// <summary>Stripes are at least StripeLength long, so the last one takes the rest.</summary>
+    /// <summary>Returns the next stripe. A remainder shorter than a stripe is added to the last one.</summary>
     private Stripe NextStripe()
     {
         if (_again.TryPop(out Stripe again))
@@ -151,7 +152,7 @@ internal sealed class StripedTransfer(RmaMultiRail owner, RmaOperationKind kind,
             }
             catch (TimeoutException e)
             {
-                // It ends when its endpoint is closed.
+                // The operation ends when its endpoint is closed.
                 _ = moved.ContinueWith(static t => _ = t.Exception, CancellationToken.None, TaskContinuationOptions.OnlyOnFaulted, TaskScheduler.Default);
                 return Fail($"a stripe of {InWords.Size(stripe.Length)} did not complete within {InWords.Time(owner.Options.StripeTimeout)} (StripeTimeout).", e);
             }
@@ -160,7 +161,7 @@ internal sealed class StripedTransfer(RmaMultiRail owner, RmaOperationKind kind,
         }
         catch (OperationCanceledException e)
         {
-            // It may have been posted, and the transport may carry it out at any time as long as the endpoint is open.
+            // The operation may have been posted, and the transport may carry it out at any time while the endpoint is open.
             return Fail("a transfer was ended while one of its stripes was outstanding", e);
         }
         catch (Exception e) when (e is RmaException or ObjectDisposedException && IsOfTheLink(e))
@@ -169,7 +170,7 @@ internal sealed class StripedTransfer(RmaMultiRail owner, RmaOperationKind kind,
         }
         catch (Exception e)
         {
-            // All others are the caller's: a mistake, a refused key. The transfer ends with them.
+            // All other errors are the caller's, such as a misuse or a refused key. They end the transfer.
             return new Outcome(stripe, link, session, e, false);
         }
         finally

@@ -2,11 +2,15 @@ using AllocTools.Validation;
 
 namespace AllocTools.Pooling;
 
-/// <summary>Finds memory for requests that the thread's magazine does not serve: of which class it is, and whether they may have it before those that wait.</summary>
+/// <summary>
+/// Finds memory for requests that the thread's magazine does not serve: chooses the class, and decides whether a
+/// request may be served before those that wait.
+/// </summary>
 /// <remarks>
-/// A request goes to the smallest class whose blocks are long enough, or to the direct regions. An idle block ends it
-/// there. Else the class grows, if the budget has room; at the cap idle memory of the others is given back first, then a
-/// larger class's idle block is taken, and only then is the request refused or does it wait.
+/// A request goes to the smallest class whose blocks are long enough, or to the direct regions. If an idle block is
+/// there, the search ends. Otherwise the class grows, if the budget has room. At the cap, idle memory of the others is
+/// given back first, then an idle block of a larger class is taken. Only if neither helps is the request refused, or
+/// has to wait.
 /// </remarks>
 internal sealed class BlockFinder(PoolSettings settings, PoolLifetime lifetime, PoolMemory memory, SlabOwners owners, ClassIndex classIndex, WaiterLine line, Refusals refusals)
 {
@@ -14,7 +18,9 @@ internal sealed class BlockFinder(PoolSettings settings, PoolLifetime lifetime, 
 
     private readonly SizeClass[] _classes = owners.Classes;
 
-    /// <summary>For the <see cref="Registrar"/>: takes as a rent does. False: the request is to wait in line.</summary>
+    /// <summary>
+    /// Takes memory for the <see cref="Registrar"/>, as a rent does. Returns false if the request has to wait in line.
+    /// </summary>
     public bool TryTakeByRegistering(Waiter waiter, out RmaBuffer buffer)
     {
         long length = waiter.Length;
@@ -23,7 +29,10 @@ internal sealed class BlockFinder(PoolSettings settings, PoolLifetime lifetime, 
         return waiter.IsImpatient || refusals.NeverFits(length) ? throw refusals.AtOnce(length) : false;
     }
 
-    /// <summary>Takes for a waiter whose turn it is: an idle block, or what is registered for it. The caller must check <see cref="PoolLifetime.IsOpen"/> after.</summary>
+    /// <summary>
+    /// Takes memory for a waiter whose turn it is: an idle block, or memory that is registered for it. The caller must
+    /// check <see cref="PoolLifetime.IsOpen"/> afterwards.
+    /// </summary>
     /// <exception cref="RmaPoolExhaustedException">The cap was lowered below what it waits for.</exception>
     public bool TryTakeForWaiter(long length, bool mayRegister, out RmaBuffer buffer)
     {
@@ -36,12 +45,12 @@ internal sealed class BlockFinder(PoolSettings settings, PoolLifetime lifetime, 
     }
 
     /// <summary>
-    /// For requests that don't wait their turn: what is in transit and may be what is missing is waited for, as it is for
-    /// the caller's own registrations. No request is refused for a shortage that is only passing.
+    /// Takes memory for a request that does not wait in line. Memory in transit that may be what it lacks is waited
+    /// for, as the caller's own registrations are. No request is refused for a shortage that is only passing.
     /// </summary>
     /// <param name="length">Bytes.</param>
     /// <param name="buffer">The memory.</param>
-    /// <param name="isLate">It was refused after a wait for <see cref="PoolSettings.RentTimeout"/>, where that is a limit.</param>
+    /// <param name="isLate">Whether it was refused after <see cref="PoolSettings.RentTimeout"/> had passed, if that is a limit.</param>
     public bool TryTakeAtOnce(long length, out RmaBuffer buffer, out bool isLate)
     {
         TimeSpan most = settings.RentTimeout;
@@ -54,8 +63,8 @@ internal sealed class BlockFinder(PoolSettings settings, PoolLifetime lifetime, 
             if (TryTakeAsNewcomer(length, out buffer))
                 return true;
             isLate = Environment.TickCount64 >= lateFrom;
-            // Where callers wait they are the ones who get what comes free. The number of looks is bounded, so that one among many callers who register
-            // and give back all the time is refused at last.
+            // While callers wait, they are the ones who get what becomes free. The number of looks is bounded, so that
+            // one among many callers who register and give back all the time is eventually refused.
             if (isLate || line.Count != 0 || looks == MaxLooks || !memory.IsWorthAnotherLook(BytesFor(length), OwnerOf(length), ended, ref until))
                 return false;
             lifetime.CheckOpen();
@@ -63,12 +72,12 @@ internal sealed class BlockFinder(PoolSettings settings, PoolLifetime lifetime, 
     }
 
     /// <summary>
-    /// As <see cref="TryTakeAsNewcomer"/>, without a call into the provider: registers nothing, gives nothing back, and waits
-    /// for no other thread that does.
+    /// Like <see cref="TryTakeAsNewcomer"/>, but never calls the provider: it registers nothing, gives nothing back,
+    /// and does not wait for a thread that does.
     /// </summary>
     /// <param name="length">Bytes.</param>
     /// <param name="buffer">The memory.</param>
-    /// <param name="mayRegister">Where it is refused: there may be room to register memory for it.</param>
+    /// <param name="mayRegister">If it is refused: whether there may be room to register memory for it.</param>
     public bool TryTakeIdleAsNewcomer(long length, out RmaBuffer buffer, out bool mayRegister)
     {
         int index = ClassOf(length);
@@ -85,8 +94,9 @@ internal sealed class BlockFinder(PoolSettings settings, PoolLifetime lifetime, 
     }
 
     /// <summary>
-    /// Waiters go first. While others wait for the same class a newcomer gets nothing; while others wait for another one
-    /// it gets an idle block, but only so often, and beyond that only what none of them misses.
+    /// Takes memory for a request that comes after the waiters. While others wait for the same class, it gets nothing.
+    /// While others wait for another class, it gets an idle block, but only a limited number of times, and beyond that
+    /// only memory that none of them lacks.
     /// </summary>
     private bool TryTakeAsNewcomer(long length, out RmaBuffer buffer, bool mayRegister = true)
     {
@@ -104,7 +114,10 @@ internal sealed class BlockFinder(PoolSettings settings, PoolLifetime lifetime, 
         return lifetime.CheckStillOpen(buffer);
     }
 
-    /// <summary>Takes only what none of the older waiters misses, see <see cref="PoolMemory.IsIndifferent"/>. The caller must check <see cref="PoolLifetime.IsOpen"/> after.</summary>
+    /// <summary>
+    /// Takes only memory that none of the older waiters lacks, see <see cref="PoolMemory.IsIndifferent"/>. The caller
+    /// must check <see cref="PoolLifetime.IsOpen"/> afterwards.
+    /// </summary>
     public bool TryTakeUnneeded(long length, List<Waiter> older, bool mayRegister, out RmaBuffer buffer)
     {
         int index = ClassOf(length);
@@ -116,11 +129,14 @@ internal sealed class BlockFinder(PoolSettings settings, PoolLifetime lifetime, 
             return mayRegister && SparedGrowth(index, length, older) is > 0 and long bytes
                 && (index == _classes.Length ? owners.Direct.TryTake(length, out buffer, mayReclaim: false) : _classes[index].TryTake(length, out buffer, bytes));
         }
-        // What is kept for a class from the start is of use to those who wait for it, or for smaller blocks.
+        // Blocks that are kept for a class from the start are of use only to those who wait for that class, or for smaller blocks.
         return index < _classes.Length && older.TrueForAll(w => w.ClassIndex > index) && _classes[index].TryTakeInitial(length, out buffer);
     }
 
-    /// <summary>As much as the class likes to grow by, or less, so that none of the waiters misses it; 0 where there is no such number.</summary>
+    /// <summary>
+    /// Returns the bytes that the class would like to grow by, or fewer, so that none of the waiters lacks them; 0 if
+    /// no such number exists.
+    /// </summary>
     private long SparedGrowth(int index, long length, List<Waiter> older)
     {
         long least = BytesFor(length);
@@ -161,7 +177,10 @@ internal sealed class BlockFinder(PoolSettings settings, PoolLifetime lifetime, 
         return false;
     }
 
-    /// <summary>An idle block of its class or a larger one, or an idle region. Nothing is in magazines while callers wait.</summary>
+    /// <summary>
+    /// Takes an idle block of the length's class or a larger one, or an idle region. While callers wait, no memory is
+    /// in magazines.
+    /// </summary>
     private bool TryTakeIdle(long length, out RmaBuffer buffer)
     {
         for (int index = ClassOf(length); index < _classes.Length; index++)
@@ -177,12 +196,12 @@ internal sealed class BlockFinder(PoolSettings settings, PoolLifetime lifetime, 
         ? owners.Direct.TryTakeIdle(length, out buffer)
         : _classes[index].TryTakeIdle(length, fromOthers: false, out buffer);
 
-    /// <summary>The class that serves a length; the number of classes stands for the direct regions.</summary>
+    /// <summary>Returns the index of the class that serves a length; the number of classes stands for the direct regions.</summary>
     public int ClassOf(long length) => length > classIndex.Largest ? _classes.Length : classIndex.Of(length).Index;
 
-    /// <summary>What is registered for a request at the least.</summary>
+    /// <summary>Returns the fewest bytes that are registered for a request.</summary>
     public long BytesFor(long length) => memory.RoundToPages(length > classIndex.Largest ? length : classIndex.Of(length).BlockSize);
 
-    /// <summary>The owner that serves a length.</summary>
+    /// <summary>Returns the owner that serves a length.</summary>
     public SlabOwner OwnerOf(long length) => length > classIndex.Largest ? owners.Direct : classIndex.Of(length);
 }

@@ -9,32 +9,33 @@ namespace AllocTools.Pooling;
 
 /// <summary>A registration of memory that a caller owns. It stays for the next request for that memory.</summary>
 /// <remarks>
-/// While an entry is leased, registered or deregistered it refers to the owner of its memory. An idle entry must not keep an
-/// array alive that needs no pin: it refers to it weakly, and its <see cref="Watch"/> goes with the array, by a
-/// <see cref="DependentHandle"/>. The watch refers to the array, and has a finalizer: so when nothing else refers to the
-/// array any more, the collector keeps it once more, for the finalizer, and frees its memory only after the watch was let
-/// go, which is after the memory was deregistered. No other object is ever where a transport, or a peer that has kept
-/// an old key, may still write.
-/// All but <see cref="Settle"/> and <see cref="AwaitSettled"/>, <see cref="Pin"/> and <see cref="Unpin"/> needs the cache's lock.
+/// While an entry is leased, registered or deregistered, it refers to the owner of its memory. An idle entry must not
+/// keep an array alive that needs no pin: it refers to the array weakly, and a <see cref="DependentHandle"/> ties its
+/// <see cref="Watch"/> to the array. The watch refers to the array and has a finalizer. So when nothing else refers to
+/// the array any more, the collector keeps it once more, for the finalizer. It frees the memory only after the watch
+/// was let go, which is after the memory was deregistered. No other object is ever placed where a transport, or a peer
+/// that has kept an old key, may still write.
+/// All members but <see cref="Settle"/>, <see cref="AwaitSettled"/>, <see cref="Pin"/> and <see cref="Unpin"/> need the
+/// cache's lock.
 /// </remarks>
 internal sealed unsafe class CacheEntry
 {
     private readonly CachedRegions _cache;
 
-    // Waited on, so no Lock.
+    // A plain object, because Monitor.Wait does not work with a Lock.
     private readonly object _settling = new();
     private MemoryHandle _pin;
     private DependentHandle _watched;
 
-    // Of an array that is watched: refers to it while it is leased, or registered, and to nothing while it is idle.
+    // For a watched array: refers to it while it is leased or registered, and to nothing while it is idle.
     private PinnedGCHandle<object?> _place;
 
-    // For the first view.
+    // The state words for the first view.
     private ulong[]? _states;
     private bool _isPinned;
     private bool _isSettled;
 
-    // The views that were returned last: the next leases of the same bytes take them again.
+    // The views that were returned last; the next leases of the same bytes use them again.
     private Slab? _view;
     private Slab? _older;
 
@@ -57,12 +58,12 @@ internal sealed unsafe class CacheEntry
 
     public ulong Start { get; }
 
-    /// <summary>The first byte behind it.</summary>
+    /// <summary>The first byte after it.</summary>
     public ulong End { get; }
 
     public CallersRangeKind Kind { get; }
 
-    /// <summary>It was asked for as memory that is only read, and is registered so.</summary>
+    /// <summary>Whether it was requested, and is registered, as memory that is only read.</summary>
     public bool IsReadOnly { get; }
 
     /// <summary>The name of the caller's parameter that gives the address.</summary>
@@ -77,31 +78,36 @@ internal sealed unsafe class CacheEntry
     /// <summary>The registration; null before it is made.</summary>
     public MemoryRegion? Region { get; set; }
 
-    /// <summary>Whose memory it is, or the watch over it; null for native memory, and where it must not be kept alive.</summary>
+    /// <summary>
+    /// The owner of the memory, or the watch over it; null for native memory, and while the memory must not be kept
+    /// alive.
+    /// </summary>
     public object? Owner { get; private set; }
 
     /// <summary>Leases that have not ended, and ended ones whose bytes are still held.</summary>
     public int Leases { get; set; }
 
-    /// <summary>The next request that it would serve finds it.</summary>
+    /// <summary>Whether the next request that it can serve finds it.</summary>
     public bool IsIndexed { get; set; }
 
-    /// <summary>It is deregistered, or is about to be.</summary>
+    /// <summary>Whether it is deregistered, or about to be.</summary>
     public bool IsLeaving { get; set; }
 
-    /// <summary>It has been deregistered.</summary>
+    /// <summary>Whether it has been deregistered.</summary>
     public bool IsGone { get; set; }
 
-    /// <summary>It stays when its last lease ends, and counts against the limits.</summary>
+    /// <summary>Whether it stays when its last lease ends, and counts against the limits.</summary>
     public bool IsKept { get; }
 
-    /// <summary>Its memory is a view that was disposed. A SafeBuffer does not show that while it is referred to.</summary>
+    /// <summary>
+    /// Whether its memory is a view that was disposed. A SafeBuffer does not show that while something refers to it.
+    /// </summary>
     public bool IsOwnerClosed => Owner is MemoryMappedViewAccessor { CanRead: false, CanWrite: false };
 
-    /// <summary>Completed when it was deregistered; failed where that failed.</summary>
+    /// <summary>Completes when the entry was deregistered; fails if that failed.</summary>
     public TaskCompletionSource? Gone { get; private set; }
 
-    /// <summary>Makes <see cref="Gone"/> for a caller that waits for it.</summary>
+    /// <summary>Creates <see cref="Gone"/> for a caller that waits for it.</summary>
     public TaskCompletionSource EnsureGone() => Gone ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
 
     /// <summary>The neighbours in the list of idle entries.</summary>
@@ -110,10 +116,13 @@ internal sealed unsafe class CacheEntry
     /// <inheritdoc cref="Older"/>
     public CacheEntry? Newer { get; set; }
 
-    /// <summary>It has no lease, and stands in the list of idle entries.</summary>
+    /// <summary>Whether it has no lease, and is in the list of idle entries.</summary>
     public bool IsIdle { get; set; }
 
-    /// <summary>Its owner has announced, while it was being registered, in use or leaving, that its memory goes.</summary>
+    /// <summary>
+    /// Whether its owner has announced, while it was being registered, in use or leaving, that its memory is about to
+    /// be freed.
+    /// </summary>
     public bool IsInvalidated { get; set; }
 
     /// <summary>When an idle entry was first found to be idle; MaxValue before that.</summary>
@@ -123,13 +132,13 @@ internal sealed unsafe class CacheEntry
 
     public bool Covers(ulong start, ulong end) => Start <= start && End >= end;
 
-    /// <summary>It serves requests for memory that is only read, or for any.</summary>
+    /// <summary>Whether it can serve a request for memory that is only read, or for memory that is written.</summary>
     public bool Allows(bool isReadOnly) => isReadOnly || !IsReadOnly;
 
-    /// <summary>Its memory is still that owner's.</summary>
+    /// <summary>Whether its memory still belongs to that owner.</summary>
     public bool IsOf(object? owner) => (_watched.IsAllocated ? _watched.Target : Owner) == owner;
 
-    /// <summary>Makes what the first lease needs, so that nothing can fail once the memory is registered.</summary>
+    /// <summary>Allocates what the first lease needs, so that nothing can fail once the memory is registered.</summary>
     public void Prepare() => _states = Slab.AllocateStates(1, 1);
 
     /// <summary>Keeps the memory in place.</summary>
@@ -156,7 +165,7 @@ internal sealed unsafe class CacheEntry
         _isPinned = true;
     }
 
-    /// <summary>Lets the memory go. It is called once, after the memory was deregistered.</summary>
+    /// <summary>Unpins the memory. It is called once, after the memory was deregistered.</summary>
     public void Unpin()
     {
         if (!_isPinned)
@@ -178,7 +187,7 @@ internal sealed unsafe class CacheEntry
 
     private static SafeBuffer BufferOf(object owner) => owner as SafeBuffer ?? ((MemoryMappedViewAccessor)owner).SafeMemoryMappedViewHandle;
 
-    /// <summary>A view of some of its bytes, for a lease.</summary>
+    /// <summary>Returns a view of some of its bytes, for a lease.</summary>
     public Slab TakeView(in CallersRange range)
     {
         long offset = range.Address - Address;
@@ -194,7 +203,7 @@ internal sealed unsafe class CacheEntry
             (view, _older) = (_older, null);
             return view;
         }
-        // The state words of an older view go on with their generations, so no lease of that view is ever valid again.
+        // The new view continues the generations in the state words of an older view, so no lease of that view is ever valid again.
         view = new Slab(_cache, this, offset, range.Length, range.IsReadOnly, _older?.StateMemory ?? _states ?? Slab.AllocateStates(1, 1));
         if (_older is null)
             _states = null;
@@ -207,7 +216,7 @@ internal sealed unsafe class CacheEntry
 
     public void PutView(Slab view) => (_view, _older) = (view, _view);
 
-    /// <summary>The entry is leased, so its memory must stay.</summary>
+    /// <summary>Refers to the memory's owner strongly: the entry is leased, so its memory must stay.</summary>
     public void ReferStrongly(object? owner)
     {
         if (Owner is not null)
@@ -217,7 +226,7 @@ internal sealed unsafe class CacheEntry
             _place.Target = owner;
     }
 
-    /// <summary>The entry is idle, so it must not keep its memory alive.</summary>
+    /// <summary>Refers to the memory's owner weakly: the entry is idle, so it must not keep its memory alive.</summary>
     public void ReferWeakly()
     {
         if (!_watched.IsAllocated)
@@ -226,7 +235,7 @@ internal sealed unsafe class CacheEntry
         _place.Target = null;
     }
 
-    /// <summary>The entry is about to be deregistered, and its memory must stay until then.</summary>
+    /// <summary>Keeps the memory alive until it was deregistered, which is about to happen.</summary>
     public void ReferUntilDeregistered()
     {
         IsLeaving = true;
@@ -234,10 +243,10 @@ internal sealed unsafe class CacheEntry
             Owner ??= _watched.Target;
     }
 
-    /// <summary>Only the watch, whose finalizer has run, refers to the array now.</summary>
+    /// <summary>Keeps the watch alive: its finalizer has run, and nothing else refers to the array now.</summary>
     public void KeepWatch(Watch watch) => Owner ??= watch;
 
-    /// <summary>The registration has succeeded or failed.</summary>
+    /// <summary>Records that the registration has succeeded or failed.</summary>
     public void Settle()
     {
         lock (_settling)
@@ -257,10 +266,10 @@ internal sealed unsafe class CacheEntry
         }
     }
 
-    /// <summary>Goes with an array, and keeps it until its memory was deregistered.</summary>
+    /// <summary>Is tied to an array, and keeps it alive until its memory was deregistered.</summary>
     internal sealed class Watch(CacheEntry entry, object array) : IDisposable
     {
-        /// <summary>The collector has found that nothing else refers to the array.</summary>
+        /// <summary>Runs when the collector has found that nothing else refers to the array.</summary>
         ~Watch() => entry._cache.OnCollected(this);
 
         public CacheEntry Entry => entry;

@@ -1,15 +1,16 @@
 namespace AllocTools.Pooling;
 
-/// <summary>Cached registrations by the addresses that they cover.</summary>
+/// <summary>Finds cached registrations by the addresses that they cover.</summary>
 /// <remarks>
-/// No entry covers another one: where a longer one comes, those that it covers are of no use any more. So the entries that
-/// are sorted by their starts are sorted by their ends, too, and of all that begin at or before an address the last one
-/// reaches farthest: one binary search answers whether any of them covers a range. Entries may overlap otherwise.
-/// A new entry moves those behind it by one place, 16 bytes each: at most 1 MiB at the 65,536 entries that a cache may have, and 16 KiB at the usual 1,024.
+/// No entry covers another one: when a longer one is added, those that it covers are of no use any more. So entries
+/// that are sorted by their starts are sorted by their ends, too, and of all that begin at or before an address the
+/// last one reaches farthest. One binary search therefore answers whether any of them covers a range. Entries may
+/// overlap otherwise.
+/// A new entry moves those after it by one place, 16 bytes each: at most 1 MiB at the 65,536 entries that a cache may have, and 16 KiB at the usual 1,024.
 /// </remarks>
 internal sealed class CacheIndex
 {
-    // Beside the entries, so that a search reads one array only.
+    // Kept beside the entries, so that a search reads only one array.
     private ulong[] _starts = new ulong[16];
     private CacheEntry[] _entries = new CacheEntry[16];
     private int _count;
@@ -19,14 +20,14 @@ internal sealed class CacheIndex
     /// <summary>The entries, in the order of their addresses.</summary>
     public ReadOnlySpan<CacheEntry> Entries => _entries.AsSpan(0, _count);
 
-    /// <summary>The entry that covers all of a range; null where none does.</summary>
+    /// <summary>Returns the entry that covers all of a range; null if none does.</summary>
     public CacheEntry? FindCovering(ulong start, ulong end)
     {
         int at = LastFrom(start);
         return at >= 0 && _entries[at].End >= end ? _entries[at] : null;
     }
 
-    /// <summary>The entries that have a byte of the range.</summary>
+    /// <summary>Returns the entries that contain a byte of the range.</summary>
     public List<CacheEntry> FindTouching(ulong start, ulong end)
     {
         List<CacheEntry> found = [];
@@ -60,7 +61,7 @@ internal sealed class CacheIndex
         _entries[_count] = null!;
     }
 
-    /// <summary>The place of the last entry that begins at or before an address; -1 where none does.</summary>
+    /// <summary>Returns the position of the last entry that begins at or before an address; -1 if none does.</summary>
     private int LastFrom(ulong start)
     {
         int found = Array.BinarySearch(_starts, 0, _count, start);

@@ -5,10 +5,13 @@ using AllocTools.Validation;
 
 namespace AllocTools.Pooling;
 
-/// <content>Entries leave at the limits, where room is needed, when an owner announces that memory goes, or when the collector finds that nothing refers to an array.</content>
+/// <content>
+/// Removes entries at the limits, when room is needed, when an owner announces that memory is about to be freed, or
+/// when the collector finds that nothing refers to an array.
+/// </content>
 internal sealed partial class CachedRegions
 {
-    /// <summary>A finalizer calls this, so it only passes the watch on.</summary>
+    /// <summary>Passes a watch on to the sweeper. A finalizer calls this, so it does nothing more.</summary>
     public void OnCollected(CacheEntry.Watch watch)
     {
         _collected.Enqueue(watch);
@@ -16,11 +19,17 @@ internal sealed partial class CachedRegions
         ThreadPool.UnsafeQueueUserWorkItem(static sweeper => sweeper.Signal(), _sweeper, preferLocal: false);
     }
 
-    /// <summary>No later request finds what has a byte of the range. What is idle of it is deregistered when this returns.</summary>
+    /// <summary>
+    /// Ensures that no later request finds an entry with a byte of the range. Idle entries are deregistered when this
+    /// returns.
+    /// </summary>
     /// <param name="start">The first byte.</param>
-    /// <param name="end">The first byte behind it.</param>
-    /// <param name="awaitsUse">What is leased, or being registered, and goes with its last lease, is waited for.</param>
-    /// <returns>Ends when all of it is deregistered; fails where some could not be. Null: some is in use, and that is not waited for.</returns>
+    /// <param name="end">The first byte after it.</param>
+    /// <param name="awaitsUse">Whether to wait also for entries that are leased or being registered; they are deregistered after their last lease.</param>
+    /// <returns>
+    /// A task that ends when all of them are deregistered, and fails if some could not be. Null if some are in use, and
+    /// that is not waited for.
+    /// </returns>
     public Task? Invalidate(ulong start, ulong end, bool awaitsUse)
     {
         List<CacheEntry>? leaving = null;
@@ -76,7 +85,7 @@ internal sealed partial class CachedRegions
                 }
                 else if (entry.IsLeaving)
                 {
-                    // Another thread deregisters it, and has the entry.
+                    // Another thread has the entry, and deregisters it.
                     entry.KeepWatch(watch);
                 }
                 else
@@ -92,7 +101,7 @@ internal sealed partial class CachedRegions
         return Timeout.InfiniteTimeSpan;
     }
 
-    /// <summary>Gives back idle registrations, the oldest first, until so many bytes are free again.</summary>
+    /// <summary>Gives back idle registrations, the oldest first, until the given number of bytes is free again.</summary>
     public long Reclaim(long bytes)
     {
         long reclaimed = 0;
@@ -128,7 +137,7 @@ internal sealed partial class CachedRegions
             Deregister(entry);
     }
 
-    /// <summary>Ends the cache: idle entries are given back, those in use go with their last lease.</summary>
+    /// <summary>Closes the cache: idle entries are given back at once, those in use after their last lease.</summary>
     public void Close()
     {
         lock (_gate)
@@ -149,7 +158,7 @@ internal sealed partial class CachedRegions
         _caches.Remove(this);
     }
 
-    /// <summary>Of the idle entries the oldest leave, until the others and what is being registered keep to the limits.</summary>
+    /// <summary>Takes out the oldest idle entries until the others, including those being registered, keep to the limits.</summary>
     private void MakeRoom_NeedsLock(ref List<CacheEntry>? leaving)
     {
         while (_idle.Oldest is { } oldest && (_keptBytes > _options.MaxBytes || _keptCount > _options.MaxEntries))
@@ -159,7 +168,7 @@ internal sealed partial class CachedRegions
         }
     }
 
-    /// <summary>No request finds it any more. One that is idle leaves now, others with their last lease.</summary>
+    /// <summary>Ensures that no request finds an entry any more. An idle one leaves now, others after their last lease.</summary>
     private void Retire_NeedsLock(CacheEntry entry, ref long counter, ref List<CacheEntry>? leaving)
     {
         if (entry.IsIdle)
@@ -222,7 +231,7 @@ internal sealed partial class CachedRegions
             Deregister(entry);
     }
 
-    /// <summary>Deregisters what was taken out, then lets its memory go.</summary>
+    /// <summary>Deregisters an entry that was taken out, then unpins its memory.</summary>
     private void Deregister(CacheEntry entry)
     {
         bool isDeregistered = false;
@@ -239,7 +248,7 @@ internal sealed partial class CachedRegions
             RemoveIfEmpty();
     }
 
-    /// <summary>Lets an entry's memory go, or keeps it in place permanently where the transport may still reach it.</summary>
+    /// <summary>Unpins an entry's memory, or keeps it in place permanently if the transport may still reach it.</summary>
     private void Release(CacheEntry entry, bool isDeregistered, Exception? cause)
     {
         if (!isDeregistered)

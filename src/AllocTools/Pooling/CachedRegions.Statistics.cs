@@ -2,7 +2,7 @@ using AllocTools.Caching;
 
 namespace AllocTools.Pooling;
 
-/// <content>What the cache counts. The counters are guarded by its lock.</content>
+/// <content>The cache's counters, which its lock guards.</content>
 internal sealed partial class CachedRegions
 {
     private long _hits;

@@ -4,19 +4,22 @@ using AllocTools.Regions;
 
 namespace AllocTools.Pooling;
 
-/// <summary>Registrations of callers' memory that stay for the next request for it. This is behind <see cref="RmaRegistrationCache"/>.</summary>
+/// <summary>
+/// Keeps registrations of callers' memory for the next request for it. This implements
+/// <see cref="RmaRegistrationCache"/>.
+/// </summary>
 /// <remarks>
-/// A request that an entry covers is a lease of that entry. Any other request is registered by itself, exactly as long as it
-/// is, even where it overlaps entries or touches them: a caller who walks over memory in steps would have a union registered
-/// again and again, and a union could not take the place of entries that are in use. Entries that a new one covers leave the
-/// cache, at once or with their last lease. So do those of another owner that have a byte of a request: memory has one
-/// owner at a time, and that is the owner of the latest request.
-/// Nothing is rounded to pages: the bytes beside a range may be another object's, which peers may
-/// not have, or those of a mapping that goes sooner.
-/// What is idle stands in a list, the one that was used last at its end; at the limits, at the pool's cap and where it has been
-/// idle for long, entries leave from its start.
-/// Invariants: entries in the index + entries beside it = entries; idle + those with leases = entries; of those that are kept,
-/// bytes ≤ the limit and entries ≤ the limit wherever any is idle.
+/// A request that an entry covers gets a lease of that entry. Any other request gets a registration of its own, exactly
+/// as long as it is, even if it overlaps or touches entries. A union of them would be registered again and again for a
+/// caller who walks over memory in steps, and could not take the place of entries that are in use. Entries that a new
+/// one covers leave the cache, at once or after their last lease. So do those of another owner that contain a byte of a
+/// request: memory has one owner at a time, and that is the owner of the latest request.
+/// Nothing is rounded to pages: the bytes beside a range may belong to another object, which peers must not reach, or
+/// to a mapping that is removed sooner.
+/// Idle entries form a list, the most recently used at its end. They leave from its start at the limits, at the pool's
+/// cap, and when they have been idle for long.
+/// Invariants: entries in the index + entries beside it = entries; idle + those with leases = entries; while any entry
+/// is idle, the bytes and the number of kept entries are within the limits.
 /// The provider, the caller's code and the collector's handles are never called under the lock.
 /// </remarks>
 internal sealed partial class CachedRegions : SlabOwner
@@ -27,14 +30,14 @@ internal sealed partial class CachedRegions : SlabOwner
     private readonly Lock _gate = new();
     private readonly CacheIndex _index = new();
 
-    // Beside the index: what is being registered; what is in use and no longer found, and what is being deregistered.
+    // Beside the index: the entries being registered; those in use that requests no longer find, and those being deregistered.
     private readonly List<CacheEntry> _registering = [];
     private readonly HashSet<CacheEntry> _outside = [];
 
     private readonly ConcurrentQueue<CacheEntry.Watch> _collected = new();
     private readonly OnDemandThread _sweeper;
 
-    // Held by a sweep.
+    // Held during a sweep.
     private readonly Lock _sweeping = new();
 
     private readonly IdleEntries _idle = new();
@@ -42,7 +45,7 @@ internal sealed partial class CachedRegions : SlabOwner
     private int _count;
     private long _bytes;
 
-    // Of those that are kept, with what is being registered.
+    // The number of kept entries and their bytes, including those that are being registered.
     private int _keptCount;
     private long _keptBytes;
 
@@ -64,12 +67,12 @@ internal sealed partial class CachedRegions : SlabOwner
     /// <summary>Idle bytes. Read without the lock.</summary>
     public long IdleBytes => _idle.Bytes;
 
-    /// <summary>Bytes of entries that are in use, of those that are so long or longer.</summary>
+    /// <summary>Returns the bytes of entries in use that have at least the given length.</summary>
     public long InUse(long atLeast)
     {
         lock (_gate)
         {
-            // Mostly so, and hits wait for this lock.
+            // Usually nothing that long is in use, and hits contend for this lock.
             if (_bytes - _idle.Bytes < atLeast)
                 return 0;
             long bytes = 0;
@@ -79,7 +82,7 @@ internal sealed partial class CachedRegions : SlabOwner
         }
     }
 
-    /// <summary>A lease of memory that is registered, or is registered now.</summary>
+    /// <summary>Returns a lease of memory that is registered already, or is registered now.</summary>
     public RmaBuffer Register(in CallersRange range)
     {
         for (bool hasWaited = false; ; hasWaited = true)
@@ -114,7 +117,7 @@ internal sealed partial class CachedRegions : SlabOwner
                     entry = new CacheEntry(this, range, isKept: range.Kind != CallersRangeKind.Manager && range.Length <= _options.MaxBytes);
                     Replace_NeedsLock(entry, ref leaving);
                     TakeOutClosed_NeedsLock(ref leaving);
-                    // Nothing that follows the registration may need memory for this.
+                    // This is allocated now, because nothing after the registration may fail for lack of memory.
                     _outside.EnsureCapacity(_outside.Count + _index.Count + _registering.Count + 1);
                     _registering.Add(entry);
                     Count_NeedsLock(entry, 1);
@@ -194,7 +197,7 @@ internal sealed partial class CachedRegions : SlabOwner
         }
     }
 
-    /// <summary>A file may have become shorter since its view was registered. That is found here, as it is at the first request.</summary>
+    /// <summary>Checks whether a file has become shorter since its view was registered, as the first request does.</summary>
     private void CheckEnd(RmaBuffer buffer, in CallersRange range)
     {
         try
@@ -218,13 +221,13 @@ internal sealed partial class CachedRegions : SlabOwner
         }
         catch (RmaRegistrationException e) when (!e.IsStillRegistered && TryRetireTouching(entry, out List<CacheEntry>? leaving))
         {
-            // MPI attaches no memory of which a part is attached, so idle entries there give way.
+            // MPI does not attach memory of which a part is attached already, so idle entries there give way.
             Deregister(leaving);
             return Parts.Callers.Register(entry.Address, entry.Length, isManaged, entry.IsReadOnly, entry.AddressName);
         }
     }
 
-    /// <summary>Takes out the idle entries that have a byte of a new one.</summary>
+    /// <summary>Takes out the idle entries that contain a byte of a new one.</summary>
     private bool TryRetireTouching(CacheEntry entry, out List<CacheEntry>? leaving)
     {
         leaving = null;
@@ -240,8 +243,8 @@ internal sealed partial class CachedRegions : SlabOwner
     }
 
     /// <summary>
-    /// The entry that covers a request, or that is being registered and will. One of another owner leaves, as does one that is only read where
-    /// the request is for memory that is written.
+    /// Returns the entry that covers a request, or one that is being registered and will. An entry of another owner
+    /// leaves, as does a read-only one if the request is for memory that is written.
     /// </summary>
     private CacheEntry? FindOwn_NeedsLock(in CallersRange range, ref List<CacheEntry>? leaving)
     {
@@ -262,14 +265,15 @@ internal sealed partial class CachedRegions : SlabOwner
     }
 
     /// <summary>
-    /// Takes out what a new entry takes the place of, before it is registered: the system's limits may be near, and some transports take no memory
-    /// twice. What is in use of the same owner stays until then; it may be the only one, where the registration fails.
+    /// Takes out the entries that a new one replaces, before it is registered: the system's limits may be near, and
+    /// some transports do not register memory twice. Entries of the same owner that are in use stay until it is
+    /// registered: if that fails, they may be the only ones.
     /// </summary>
     private void Replace_NeedsLock(CacheEntry entry, ref List<CacheEntry>? leaving)
     {
         foreach (CacheEntry other in _index.FindTouching(entry.Start, entry.End))
         {
-            // An entry that does not stay pushes out none that does.
+            // An entry that will not be kept pushes out none that is.
             if (!other.IsOf(entry.Owner) || (other.IsIdle && entry.IsKept && entry.Covers(other.Start, other.End)))
                 Retire_NeedsLock(other, ref _replacements, ref leaving);
         }
@@ -285,7 +289,10 @@ internal sealed partial class CachedRegions : SlabOwner
         }
     }
 
-    /// <summary>Lets requests find a new entry, unless it was invalidated meanwhile, another one covers it by now, or it would push out what stays longer.</summary>
+    /// <summary>
+    /// Lets requests find a new entry, unless it was invalidated meanwhile, another one covers it by now, or it would
+    /// push out one that stays longer.
+    /// </summary>
     private void Publish_NeedsLock(CacheEntry entry, ref List<CacheEntry>? leaving)
     {
         bool isFound = !entry.IsInvalidated && !entry.IsLeaving && !_isClosed;

@@ -6,12 +6,12 @@ using AllocTools.Validation;
 
 namespace AllocTools.Pooling;
 
-/// <summary>Registers memory that callers own: it looks up what the memory allows, reserves its bytes below the cap, and has its pages backed where the provider demands it.</summary>
+/// <summary>Registers memory that callers own: it looks up what the memory allows, reserves its bytes below the cap, and has its pages backed if the provider demands that.</summary>
 internal sealed class CallersMemory(PoolSettings settings, PoolCounters counters, PoolMemory memory, SlabFactory slabs, Refusals refusals)
 {
     private const string BehindTheEnd = "its last page is behind the end of the file that is mapped there. The file has become shorter since it was mapped; map it again";
 
-    /// <summary>Looks whether so much memory may be registered at all.</summary>
+    /// <summary>Checks whether memory of that length may be registered at all.</summary>
     /// <param name="length">Bytes.</param>
     /// <param name="name">The name of the caller's parameter that gives the length.</param>
     /// <exception cref="ArgumentOutOfRangeException">The length is 0 or less, or over the cap.</exception>
@@ -22,17 +22,17 @@ internal sealed class CallersMemory(PoolSettings settings, PoolCounters counters
     }
 
     /// <summary>
-    /// Registers memory. Its bytes are in transit then (<see cref="MemoryInTransit"/>), until the caller has put the region
-    /// where others see it and ends that; where it fails they are not.
+    /// Registers memory. Its bytes are then in transit (<see cref="MemoryInTransit"/>) until the caller has put the
+    /// region where others see it, and ends that. If registering fails, they are not.
     /// </summary>
     /// <param name="address">The first byte; not 0.</param>
     /// <param name="length">Bytes, which <see cref="Refusals.CheckRequest"/> has passed.</param>
-    /// <param name="isManaged">It is the garbage collector's, which is mapped and writable.</param>
-    /// <param name="isReadOnly">It is to be registered as memory that is only read, whatever the process may do with it.</param>
+    /// <param name="isManaged">Whether it belongs to the garbage collector, so that it is mapped and writable.</param>
+    /// <param name="isReadOnly">Whether to register it as memory that is only read, whatever the process may do with it.</param>
     /// <param name="addressName">The name of the caller's parameter that gives the address.</param>
     public MemoryRegion Register(nint address, long length, bool isManaged, bool isReadOnly, string addressName = "address")
     {
-        // Where the system does not tell, the memory is taken for readable and writable, as most is.
+        // If the system does not report the rights, the memory is assumed to be readable and writable, as most is.
         MemoryRights rights = (isManaged ? null : MemoryMap.RightsOf(address, length)) ?? MemoryRights.All;
         if (rights.UnmappedAt is { } at)
             throw Unusable(length, $"the byte at offset {at} is not mapped");
@@ -61,7 +61,7 @@ internal sealed class CallersMemory(PoolSettings settings, PoolCounters counters
         }
     }
 
-    /// <summary>Looks again at the end of memory that is registered.</summary>
+    /// <summary>Checks the end of registered memory again.</summary>
     /// <exception cref="RmaRegistrationException">A file that is mapped there has become shorter.</exception>
     public void CheckEnd(nint address, long length)
     {
@@ -70,13 +70,13 @@ internal sealed class CallersMemory(PoolSettings settings, PoolCounters counters
     }
 
     /// <summary>
-    /// Whether the kernel has no page of a mapped file there, so that reading it would end the process by SIGBUS. A file that becomes shorter
-    /// loses its last page first, so no other is looked at; those would be read from the disk. Asked once the memory is registered: a transport that
-    /// has looked at it has its own error.
+    /// Whether the kernel has no page of a mapped file there, so that reading it would end the process by SIGBUS. A
+    /// file that becomes shorter loses its last page first, so only that page is checked; others would be read from the
+    /// disk. The check follows the registration, because a transport that looks at the memory reports its own error.
     /// </summary>
     private static bool IsBehindTheEnd(nint last) => SystemPages.PopulateInUse(last, 1, isWritable: false) == SystemErrors.BadAddress;
 
-    /// <summary>Has pages for memory whose bytes were reserved. On failure the reservation is released.</summary>
+    /// <summary>Backs memory with pages. Its bytes were reserved; on failure the reservation is released.</summary>
     private void Back(nint address, long length, bool isWritable)
     {
         int error = SystemPages.PopulateInUse(address, (nuint)length, isWritable);
@@ -110,7 +110,7 @@ internal sealed class CallersMemory(PoolSettings settings, PoolCounters counters
     };
 
     /// <summary>
-    /// Keeps callers' memory in place permanently where a registration could not be undone, because a transport may still reach it.
+    /// Keeps callers' memory in place permanently if a registration could not be undone, because a transport may still reach it.
     /// It is static: if only the pool or the owner referred to the memory, it would be freed with them.
     /// </summary>
     internal static class LastingPins

@@ -9,17 +9,17 @@ internal sealed class ClassGrowth(SizeClass sizeClass)
     private readonly PoolMemory _memory = sizeClass.Parts.Memory;
     private readonly Lock _gate = new();
 
-    // Its result: whether memory was registered.
+    // The result is whether memory was registered.
     private TaskCompletionSource<bool>? _running;
     private long _nextBytes = Math.Min(FirstBytes, sizeClass.Parts.Settings.MaxSlabBytes);
 
-    /// <summary>Bytes that the class would grow by.</summary>
+    /// <summary>The bytes that the class would grow by.</summary>
     public long Next => Math.Max(Volatile.Read(ref _nextBytes) / sizeClass.BlockSize, 1) * sizeClass.BlockSize;
 
-    /// <summary>It has grown by so much.</summary>
+    /// <summary>Doubles the next growth, after the class has grown by the given bytes.</summary>
     public void Double(long bytes) => Volatile.Write(ref _nextBytes, Math.Min(Math.Max(bytes * 2, FirstBytes), _settings.MaxSlabBytes));
 
-    /// <summary>Has this thread be the one that has the class grow. Null: another one is.</summary>
+    /// <summary>Tries to make this thread the one that lets the class grow. Returns null if another thread does.</summary>
     public TaskCompletionSource<bool>? TryBegin(out Task<bool>? others)
     {
         lock (_gate)
@@ -36,8 +36,8 @@ internal sealed class ClassGrowth(SizeClass sizeClass)
         growth.SetResult(hasGrown);
     }
 
-    /// <summary>Waits for another thread that is in the provider now; it needs no thread of the pool to get on.</summary>
-    /// <param name="growth">Its growth.</param>
+    /// <summary>Waits for another thread that is in the provider now; it needs no thread of the pool to continue.</summary>
+    /// <param name="growth">That thread's growth.</param>
     /// <param name="until">When the caller's patience ends, in milliseconds of <see cref="Environment.TickCount64"/>; 0 at its first wait.</param>
     public bool IsOver(Task<bool> growth, ref long until)
     {
@@ -55,7 +55,9 @@ internal sealed class ClassGrowth(SizeClass sizeClass)
         return true;
     }
 
-    /// <summary>Registers a slab, whose bytes are in transit until it was added.</summary>
+    /// <summary>
+    /// Registers a slab, of a single block if the provider refuses more. Its bytes are in transit until it is added.
+    /// </summary>
     public Slab? TryRegister(long preferred, bool mayReclaim)
     {
         try
@@ -64,7 +66,7 @@ internal sealed class ClassGrowth(SizeClass sizeClass)
         }
         catch (RmaRegistrationException e) when (preferred > sizeClass.BlockSize)
         {
-            // A limit may leave room for one block where it leaves none for many.
+            // A limit may leave room for one block even if it leaves none for many.
             try
             {
                 return TryCreateSlab(sizeClass.BlockSize, mayReclaim);
@@ -76,7 +78,7 @@ internal sealed class ClassGrowth(SizeClass sizeClass)
         }
     }
 
-    /// <summary>Registers a slab, whose bytes are in transit until it was added.</summary>
+    /// <summary>Registers a slab, whose bytes are in transit until it is added.</summary>
     public Slab? TryCreateSlab(long preferredBytes, bool mayReclaim)
     {
         long reserved = _memory.Reserve(_memory.RoundToPages(preferredBytes), _memory.RoundToPages(sizeClass.BlockSize), sizeClass, mayReclaim);

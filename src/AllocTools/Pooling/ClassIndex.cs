@@ -4,10 +4,13 @@ using System.Runtime.CompilerServices;
 namespace AllocTools.Pooling;
 
 /// <summary>Finds the smallest size class that serves a length.</summary>
-/// <remarks>It is a value that stands in the engine itself, which saves a load on each rent. By the number of the length's bits it starts near the class; several classes within one doubling are gone through.</remarks>
+/// <remarks>
+/// It is a value in the engine itself, which saves a load on each rent. The number of the length's bits says where to
+/// start; several classes within one doubling are tried one after the other.
+/// </remarks>
 internal readonly struct ClassIndex
 {
-    // By the number of leading zero bits of length - 1: the first class that any such length may need.
+    // Indexed by the number of leading zero bits of length - 1: the first class that any such length may need.
     private readonly SizeClass[] _first;
 
     public ClassIndex(SizeClass[] ascending)
@@ -15,7 +18,7 @@ internal readonly struct ClassIndex
         _first = new SizeClass[65];
         for (int zeros = 0; zeros < _first.Length; zeros++)
         {
-            // The shortest length whose length - 1 has so many.
+            // The shortest length whose length - 1 has that many.
             ulong shortest = zeros == 64 ? 1 : (1UL << (63 - zeros)) + 1;
             _first[zeros] = Array.Find(ascending, c => (ulong)c.BlockSize >= shortest) ?? ascending[^1];
         }

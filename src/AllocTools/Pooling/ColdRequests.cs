@@ -3,7 +3,10 @@ using AllocTools.Validation;
 
 namespace AllocTools.Pooling;
 
-/// <summary>Requests that the thread's magazine does not serve: they get what the <see cref="BlockFinder"/> finds, are refused, or wait.</summary>
+/// <summary>
+/// Serves requests that the thread's magazine does not: they get what the <see cref="BlockFinder"/> finds, are refused,
+/// or wait.
+/// </summary>
 internal sealed class ColdRequests(
     PoolSettings settings,
     PoolMemory memory,
@@ -60,7 +63,7 @@ internal sealed class ColdRequests(
         }
         catch (Exception e)
         {
-            // Only the caller's mistakes are thrown at once. That the pool is closed meanwhile, or has no room, is reported by the task.
+            // Only the caller's mistakes are thrown at once. The task reports that the pool was closed meanwhile, or has no room.
             return ValueTask.FromException<RmaBuffer>(e);
         }
         Waiter waiter = new(length, finder.ClassOf(length), finder.BytesFor(length), settings.Time.GetTimestamp())
@@ -78,8 +81,8 @@ internal sealed class ColdRequests(
         {
             waiters.Wait(waiter);
         }
-        // The waiter is the task itself: the thread that makes room releases a caller that blocks on it, even where the thread
-        // pool has no thread left.
+        // The waiter is the task itself: the thread that makes room releases a caller that blocks on it, even if the
+        // thread pool has no thread left.
         return new ValueTask<RmaBuffer>(waiter.Task);
     }
 }

@@ -2,19 +2,22 @@ using System.Diagnostics.CodeAnalysis;
 
 namespace AllocTools.Pooling;
 
-/// <summary>Requests over the largest class: a registration each, page-rounded, kept for a while when it is returned.</summary>
+/// <summary>
+/// Serves requests over the largest class: each gets a registration, rounded to pages, which is kept for a while after
+/// its return.
+/// </summary>
 /// <remarks>
-/// An idle region serves a request that wastes at most a quarter of it. Over the limit of idle bytes the ones that were
-/// idle longest are given back.
-/// Invariant: idle + rented + quarantined = regions; idle bytes ≤ the option, but for what is being given back.
+/// An idle region serves a request that wastes at most a quarter of it. Over the limit of idle bytes, the regions that
+/// have been idle longest are given back.
+/// Invariant: idle + rented + quarantined = regions; idle bytes ≤ the option, except for what is being given back.
 /// </remarks>
 internal sealed class DirectRegions(PoolParts parts) : SlabOwner(parts)
 {
     private readonly Lock _gate = new();
     private readonly long _maxIdleBytes = parts.Settings.MaxIdleDirectBytes;
 
-    // In the order in which they became idle, the oldest first, each with the time at which it was first found idle, and MaxValue before
-    // that: asking the clock at each return would cost as much as the rest of the return.
+    // In the order in which they became idle, the oldest first. Each has the time at which it was first found idle, or
+    // MaxValue before that: asking the clock at each return would cost as much as the rest of the return.
     private readonly List<(Slab Slab, long Since)> _idle = [];
     private long _idleBytes;
     private long _registeredBytes;
@@ -72,7 +75,7 @@ internal sealed class DirectRegions(PoolParts parts) : SlabOwner(parts)
         return true;
     }
 
-    /// <summary>Bytes of rented regions, of those that are so long or longer.</summary>
+    /// <summary>Returns the bytes of rented regions that have at least the given length.</summary>
     public long InUse(long atLeast)
     {
         lock (_gate)
@@ -108,7 +111,7 @@ internal sealed class DirectRegions(PoolParts parts) : SlabOwner(parts)
         KeepUpTo(Parts.Lifetime.IsClosed ? 0 : _maxIdleBytes);
     }
 
-    /// <summary>Gives back idle regions, the oldest first, until so many bytes are free again.</summary>
+    /// <summary>Gives back idle regions, the oldest first, until the given number of bytes is free again.</summary>
     public long Reclaim(long bytes)
     {
         long reclaimed = 0;
@@ -163,7 +166,7 @@ internal sealed class DirectRegions(PoolParts parts) : SlabOwner(parts)
             Destroy(slab);
     }
 
-    /// <summary>Gives back what was taken out by <see cref="TryRemoveOldest"/>.</summary>
+    /// <summary>Gives back a region that <see cref="TryRemoveOldest"/> has taken out.</summary>
     private void Destroy(Slab slab)
     {
         try

@@ -39,7 +39,7 @@ internal sealed class Exposer
     /// <param name="offset">Bytes from the start of the block.</param>
     /// <param name="length">Bytes.</param>
     /// <param name="access">What peers may do.</param>
-    /// <param name="isToOne">It is for a single peer, so that a registration of its own is useful wherever the transport enforces access.</param>
+    /// <param name="isToOne">Whether it is for a single peer, so that a registration of its own is useful if the transport enforces access.</param>
     public RmaExposure Expose(Slab slab, int index, ulong lease, long offset, long length, RmaAccess access, bool isToOne = false)
     {
         RmaAccess remote = access & (RmaAccess.RemoteRead | RmaAccess.RemoteWrite);
@@ -86,7 +86,9 @@ internal sealed class Exposer
         }
     }
 
-    /// <summary>Describes the memory for a peer, with the context's description of the transport where the provider gives none.</summary>
+    /// <summary>
+    /// Describes the memory for a peer, with the context's description of the transport if the provider gives none.
+    /// </summary>
     private RemoteMemory Describe(IRmaRegistration registration, long offset, long length, RmaAccess access)
     {
         RemoteMemory memory = registration.Describe(offset, length, access);
@@ -113,7 +115,7 @@ internal sealed class ExposureRegistration(SlabFactory slabs, IPoolSignals signa
 {
     public IRmaRegistration Registration => registration;
 
-    /// <summary>Undoes it. False: the provider refused, a peer may still reach the memory.</summary>
+    /// <summary>Ends the registration. Returns false if the provider refused: a peer may still reach the memory.</summary>
     public bool TryEnd()
     {
         bool ended = slabs.TryDeregister(registration, length);

@@ -53,10 +53,10 @@ internal sealed class FreeBlocks
 
     public bool IsIdle => Count == _indices.Length;
 
-    /// <summary>Registered at start, and kept.</summary>
+    /// <summary>Whether it was registered at start, and is kept.</summary>
     public bool IsInitial { get; init; }
 
-    /// <summary>When the last block came back, as a timestamp.</summary>
+    /// <summary>The timestamp of the return of its last block.</summary>
     public long IdleSince { get; set; }
 
     /// <summary>The shelf it is on, and its neighbours there.</summary>
@@ -68,13 +68,13 @@ internal sealed class FreeBlocks
     /// <inheritdoc cref="Shelf"/>
     public FreeBlocks? Next { get; set; }
 
-    /// <summary>Takes as many as fit; there are so many.</summary>
+    /// <summary>Fills the span with blocks; the slab must have that many.</summary>
     public void Pop(Span<FreeBlock> blocks)
     {
         int first = Count - blocks.Length;
         ReadOnlySpan<int> indices = _indices.AsSpan(first, blocks.Length);
         ReadOnlySpan<ulong> leases = _leases.AsSpan(first, blocks.Length);
-        // The last one that was put comes first.
+        // The block that was put last comes first.
         for (int i = 0, from = blocks.Length - 1; i < blocks.Length; i++, from--)
             blocks[i] = new FreeBlock(Number, indices[from], leases[from]);
         Count = first;

@@ -1,11 +1,11 @@
 namespace AllocTools.Pooling;
 
 /// <summary>
-/// The rare part of counting holds: blocks with 255 holds or more, blocks held by operations that timed out or by pins,
+/// Counts holds in the rare cases: blocks with 255 holds or more, blocks held by operations that timed out or by pins,
 /// and blocks whose lease has ended before their last hold.
 /// </summary>
 /// <remarks>
-/// The step of a state word's hold count between 254 and 255, and every change of an entry, are made under the lock only. While
+/// The step of a state word's hold count between 254 and 255, and every change of an entry are made only under the lock. While
 /// the word says 255 the entry has the number. Deferring a return sets the word to 255, however few the holds are: from
 /// then on every release of that block comes through here, so the last one can't be missed.
 /// </remarks>
@@ -14,7 +14,9 @@ internal sealed class HoldLedger
     private readonly Lock _gate = new();
     private readonly Dictionary<(Slab, int), Entry> _entries = [];
 
-    /// <summary>Adds a hold to a block that has 254 or more. False: it has fewer by now, count it in the word.</summary>
+    /// <summary>
+    /// Adds a hold to a block that has 254 or more. Returns false if it has fewer by now: then the word counts it.
+    /// </summary>
     /// <param name="slab">The block's slab.</param>
     /// <param name="index">The block's number there.</param>
     /// <param name="lease">The lease, which must not have ended; null for a caller that has a hold already.</param>
@@ -41,14 +43,14 @@ internal sealed class HoldLedger
         }
     }
 
-    /// <summary>One of the block's holds is an operation's that timed out.</summary>
+    /// <summary>Marks one of the block's holds as one of an operation that timed out.</summary>
     public void Quarantine(Slab slab, int index)
     {
         lock (_gate)
             Find_NeedsLock(slab, index).Quarantined++;
     }
 
-    /// <summary>One of the block's holds is a pin. False: the lease has ended, and there is none.</summary>
+    /// <summary>Marks one of the block's holds as a pin. Returns false if the lease has ended; nothing is marked then.</summary>
     public bool TryPin(Slab slab, int index, ulong lease)
     {
         lock (_gate)
@@ -60,7 +62,7 @@ internal sealed class HoldLedger
         }
     }
 
-    /// <summary>Something holds the block that is no operation's that timed out.</summary>
+    /// <summary>Whether anything holds the block besides operations that timed out.</summary>
     public bool IsInUse(Slab slab, int index)
     {
         lock (_gate)
@@ -73,7 +75,7 @@ internal sealed class HoldLedger
         }
     }
 
-    /// <summary>One of the block's holds is a pin.</summary>
+    /// <summary>Whether one of the block's holds is a pin.</summary>
     public bool IsPinned(Slab slab, int index)
     {
         lock (_gate)
@@ -84,10 +86,10 @@ internal sealed class HoldLedger
     /// <param name="slab">The block's slab.</param>
     /// <param name="index">The block's number there.</param>
     /// <param name="lease">The lease.</param>
-    /// <param name="isStrict">Only where operations that timed out are all that holds it; else only where no pin does.</param>
-    /// <param name="holds">How many holds are left that are no operation's that timed out.</param>
-    /// <returns>False: nothing holds the block any more, or the lease has ended.</returns>
-    /// <exception cref="InvalidOperationException">It is held by what the caller must end first.</exception>
+    /// <param name="isStrict">True: only if operations that timed out are all that holds it. False: only if no pin does.</param>
+    /// <param name="holds">The number of holds that are left, without those of operations that timed out.</param>
+    /// <returns>False if nothing holds the block any more, or the lease has ended.</returns>
+    /// <exception cref="InvalidOperationException">Something holds it that the caller must end first.</exception>
     public bool TryDeferReturn(Slab slab, int index, ulong lease, bool isStrict, out int holds)
     {
         lock (_gate)
@@ -118,8 +120,8 @@ internal sealed class HoldLedger
         }
     }
 
-    /// <summary>Takes a hold off.</summary>
-    /// <returns>True: it was the last one of a block whose return waits for it.</returns>
+    /// <summary>Removes a hold.</summary>
+    /// <returns>True if it was the last one of a block whose return waits for it.</returns>
     public bool Release(Slab slab, int index, HoldKind kind)
     {
         lock (_gate)
@@ -164,7 +166,9 @@ internal sealed class HoldLedger
 
     private sealed class Entry
     {
-        /// <summary>The number of holds while the state word says 255; 255 or more then, unless the return is deferred.</summary>
+        /// <summary>
+        /// The number of holds while the state word says 255. It is 255 or more then, unless the return is deferred.
+        /// </summary>
         public int Counted { get; set; }
 
         /// <summary>How many of the holds are quarantined.</summary>
@@ -173,12 +177,12 @@ internal sealed class HoldLedger
         /// <summary>How many of the holds are pins.</summary>
         public int Pinned { get; set; }
 
-        /// <summary>The lease has ended; the block comes back with its last hold.</summary>
+        /// <summary>Whether the lease has ended, so that the block comes back with its last hold.</summary>
         public bool ReturnDeferred { get; set; }
     }
 }
 
-/// <summary>What a hold of a block is for, as far as the <see cref="HoldLedger"/> tells them apart.</summary>
+/// <summary>What a hold of a block is for, as far as the <see cref="HoldLedger"/> distinguishes it.</summary>
 internal enum HoldKind
 {
     /// <summary>An operation or an exposure.</summary>
@@ -187,6 +191,6 @@ internal enum HoldKind
     /// <summary>An operation that timed out, or an exposure that could not be ended.</summary>
     Quarantined,
 
-    /// <summary>A pin of the caller's.</summary>
+    /// <summary>A caller's pin.</summary>
     Pin,
 }

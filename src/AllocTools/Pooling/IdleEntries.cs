@@ -1,11 +1,14 @@
 namespace AllocTools.Pooling;
 
-/// <summary>The idle entries of a registration cache, in the order in which they were used last. Guarded by the cache's lock, but for <see cref="Bytes"/>.</summary>
+/// <summary>
+/// The idle entries of a registration cache, in the order of their last use. Guarded by the cache's lock, except for
+/// <see cref="Bytes"/>.
+/// </summary>
 internal sealed class IdleEntries
 {
     private long _bytes;
 
-    // Views of mapped files: they may be disposed at any time, and nothing reports that.
+    // The number of views of mapped files: they may be disposed at any time, and nothing reports that.
     private int _views;
 
     /// <summary>The one that was used longest ago.</summary>
@@ -16,10 +19,10 @@ internal sealed class IdleEntries
 
     public int Count { get; private set; }
 
-    /// <summary>May be read without the lock.</summary>
+    /// <summary>The bytes of the entries. May be read without the lock.</summary>
     public long Bytes => Volatile.Read(ref _bytes);
 
-    /// <summary>An entry was returned for the last time, and stays.</summary>
+    /// <summary>Adds an entry whose last lease was returned, and which stays.</summary>
     public void Add(CacheEntry entry)
     {
         entry.ReferWeakly();
@@ -34,7 +37,7 @@ internal sealed class IdleEntries
         Change(entry, 1);
     }
 
-    /// <summary>An entry is leased again, or leaves the cache.</summary>
+    /// <summary>Removes an entry that is leased again, or leaves the cache.</summary>
     public void Remove(CacheEntry entry)
     {
         if (entry.Older is null)
@@ -50,7 +53,7 @@ internal sealed class IdleEntries
         Change(entry, -1);
     }
 
-    /// <summary>Those that have become idle since the last call are idle since now, at the latest.</summary>
+    /// <summary>Dates the entries that have become idle since the last call: they are idle since now, at the latest.</summary>
     public void Date(long now)
     {
         for (CacheEntry? entry = Newest; entry is not null; entry = entry.Older)
@@ -60,7 +63,7 @@ internal sealed class IdleEntries
         }
     }
 
-    /// <summary>The entries whose views have been disposed.</summary>
+    /// <summary>Returns the entries whose views have been disposed.</summary>
     public IReadOnlyList<CacheEntry> FindClosed()
     {
         if (_views == 0)

@@ -19,10 +19,10 @@ internal sealed class LeakDetector(PoolSettings settings, RmaLeakDetection level
     private long _rents;
     private long _leaks;
 
-    /// <summary>A rent is watched where its thread's number of rents has none of these bits; a number of rents is never 0.</summary>
+    /// <summary>A rent is watched if its thread's number of rents has none of these bits; a number of rents is never 0.</summary>
     public long Mask => Volatile.Read(ref _mask);
 
-    /// <summary>Leaks that were found.</summary>
+    /// <summary>The number of leaks found.</summary>
     public long Leaks => Volatile.Read(ref _leaks);
 
     /// <summary>Sets which rents are watched from now on. Those that are watched already stay so.</summary>
@@ -57,7 +57,7 @@ internal sealed class LeakDetector(PoolSettings settings, RmaLeakDetection level
             static lost => Log.Leaked(lost.settings.Logger, lost.settings.Name, lost.length, lost.owner, lost.stack), (settings, length, owner, stack), preferLocal: false);
     }
 
-    /// <summary>The owners of rented buffers, and how many each has, such as <c>gradients (3), an unknown owner (1)</c>.</summary>
+    /// <summary>Returns the owners of rented buffers, and how many each has, such as <c>gradients (3), an unknown owner (1)</c>.</summary>
     /// <param name="rented">How many buffers are rented.</param>
     public string OwnersOf(long rented)
     {

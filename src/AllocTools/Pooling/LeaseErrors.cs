@@ -30,7 +30,7 @@ internal static class LeaseErrors
     public static void ThrowLateReturn(Slab slab) => throw new ObjectDisposedException(
         nameof(IRmaMemoryPool), $"The {Describe(slab)} was returned after the pool was disposed. It was taken back all the same; return buffers before the pool's DrainTimeout ends.");
 
-    /// <summary>Names a buffer's pool, and, where the lease is watched, its length and its owner.</summary>
+    /// <summary>Names a buffer's pool and, if the lease is watched, its length and its owner.</summary>
     private static string Describe(Slab slab)
     {
         string pool = $"of pool '{slab.Owner.Parts.Settings.Name}'";

@@ -3,12 +3,12 @@ using System.Diagnostics;
 namespace AllocTools.Pooling;
 
 /// <summary>
-/// Goes with a watched lease: only its copies refer to it, so when the garbage collector finds it and the lease has not
-/// ended, nobody can return the buffer any more.
+/// Accompanies a watched lease: only the lease's copies refer to it. So if the garbage collector finds it before the
+/// lease has ended, nobody can return the buffer any more.
 /// </summary>
 internal sealed class LeaseTracker : IDisposable
 {
-    /// <summary>Stands for the owner where no name was in force at the rent.</summary>
+    /// <summary>The owner's name if none was in force at the rent.</summary>
     public const string UnknownOwner = "an unknown owner";
 
     private readonly LeakDetector _detector;
@@ -21,7 +21,7 @@ internal sealed class LeaseTracker : IDisposable
         Stack = new StackTrace(skipFrames: 3, fNeedFileInfo: true).ToString();
     }
 
-    /// <summary>The collector has found that nothing refers to the lease.</summary>
+    /// <summary>Runs when the collector has found that nothing refers to the lease.</summary>
     ~LeaseTracker() => _detector.OnLost(Length, Owner, Stack);
 
     public long Length { get; }
@@ -30,7 +30,7 @@ internal sealed class LeaseTracker : IDisposable
 
     public string Stack { get; }
 
-    /// <summary>The lease has ended.</summary>
+    /// <summary>Ends the watch, because the lease has ended.</summary>
     public void Dispose()
     {
         GC.SuppressFinalize(this);

@@ -6,14 +6,14 @@ namespace AllocTools.Pooling;
 
 /// <summary>Idle blocks of one size class that belong to one thread, which takes and puts them without a lock (Bonwick's magazine).</summary>
 /// <remarks>
-/// The owner marks itself busy, looks whether the magazine is revoked, acts, and is not busy any more: plain loads and
-/// stores. Another thread that wants the blocks revokes, passes a process-wide barrier, and takes them if the owner is
-/// not busy: an owner that had not seen the revocation was busy before the barrier, so it is seen to be.
-/// Blocks are numbers, not references: no write barrier of the garbage collector. Invariant: 0 ≤ Count ≤ Capacity.
+/// The owner marks itself busy, checks whether the magazine is revoked, acts, and is no longer busy: plain loads and
+/// stores. Another thread that wants the blocks revokes the magazine, passes a process-wide barrier, and takes them if
+/// the owner is not busy. An owner that had not seen the revocation was busy before the barrier, so it is seen to be.
+/// Blocks are numbers, not references, so they need no write barrier of the garbage collector. Invariant: 0 ≤ Count ≤ Capacity.
 /// </remarks>
 internal sealed class Magazine
 {
-    /// <summary>The most that one holds.</summary>
+    /// <summary>The most blocks that a magazine holds.</summary>
     public const int MaxCapacity = 64;
 
     private readonly Thread _maker;
@@ -21,8 +21,8 @@ internal sealed class Magazine
     private State _state;
 
     /// <param name="number">The number of the current thread, which becomes its owner.</param>
-    /// <param name="granted">Blocks it may hold, which it has from the pool's share.</param>
-    /// <param name="capacity">Blocks it holds at first.</param>
+    /// <param name="granted">The number of blocks it may hold, which come from the pool's share.</param>
+    /// <param name="capacity">The number of blocks it holds at most at first.</param>
     public Magazine(int number, int granted, int capacity)
     {
         Number = number;
@@ -30,7 +30,7 @@ internal sealed class Magazine
         _maker = Thread.CurrentThread;
         _capacity = capacity;
 #if !ALLOCTOOLS_COUNTERS
-        // A number of rents is never 0 where it is looked at.
+        // A number of rents is never 0 when it is looked at.
         _state.Rents = 1;
 #endif
     }
@@ -38,29 +38,37 @@ internal sealed class Magazine
     /// <summary>The number of the thread that owns it.</summary>
     public int Number { get; }
 
-    /// <summary>The thread that it was made for has ended. A thread that has got its number may use it, and makes another when this one is taken away.</summary>
+    /// <summary>
+    /// Whether the thread that it was made for has ended. A thread that has inherited its number may use it, and makes
+    /// another when this one is taken away.
+    /// </summary>
     public bool IsOrphaned => !_maker.IsAlive;
 
-    /// <summary>The most that <see cref="Capacity"/> may be.</summary>
+    /// <summary>The largest value that <see cref="Capacity"/> may have.</summary>
     public int Granted { get; }
 
-    /// <summary>Blocks. Made smaller only while it is revoked and empty, and larger at any time.</summary>
+    /// <summary>
+    /// The most blocks it holds for now. Made smaller only while it is revoked and empty, and larger at any time.
+    /// </summary>
     public int Capacity
     {
         get => Volatile.Read(ref _capacity);
         set => Volatile.Write(ref _capacity, value);
     }
 
-    /// <summary>Exact where the owner is at rest.</summary>
+    /// <summary>The number of blocks. Exact only while the owner is at rest.</summary>
     public int Count => Volatile.Read(ref _state.Count);
 
-    /// <summary>It holds blocks, or its owner is in the middle of something. What was put in before, in the order that threads agree on, is seen.</summary>
+    /// <summary>
+    /// Whether it holds blocks, or its owner is in the middle of something. Blocks that were put in before, in the
+    /// order that threads agree on, are seen.
+    /// </summary>
     public bool MayHoldBlocks => (Volatile.Read(ref _state.Busy) | Volatile.Read(ref _state.Count)) != 0;
 
-    /// <summary>Rents that it served. Written by its owner only.</summary>
+    /// <summary>The number of rents that it served. Written by its owner only.</summary>
     public long Rents => Volatile.Read(ref _state.Rents);
 
-    /// <summary>As <see cref="Rents"/>, for its owner.</summary>
+    /// <summary>The same as <see cref="Rents"/>, for its owner.</summary>
     public long OwnRents => _state.Rents;
 
     /// <summary>The value of <see cref="Rents"/> at the last look. Guarded by the lock of the class's magazines.</summary>
@@ -90,7 +98,7 @@ internal sealed class Magazine
 
     /// <summary>Puts a block, unless the mode says that others want it. Only the owning thread may call this.</summary>
     /// <param name="block">The block.</param>
-    /// <param name="mode">Read while busy: whoever changed it and then passed the barrier finds the block here, or it is refused.</param>
+    /// <param name="mode">Read while busy: a thread that changed it and then passed the barrier finds the block here, or the block is refused.</param>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public bool TryPush(FreeBlock block, ref int mode)
     {
@@ -110,8 +118,11 @@ internal sealed class Magazine
         return false;
     }
 
-    /// <summary>Takes half of what it holds at the most, and gives one of them to the caller, unless others want blocks. Only the owning thread may call this, with the lock of the shelves held.</summary>
-    /// <returns>False where it took nothing.</returns>
+    /// <summary>
+    /// Fills at most half of it from the shelves, and gives one of these blocks to the caller, unless others want
+    /// blocks. Only the owning thread may call this, with the lock of the shelves held.
+    /// </summary>
+    /// <returns>False if it took nothing.</returns>
     public bool TryFill(SlabShelves shelves, ref int mode, out FreeBlock block)
     {
         int count = 0;
@@ -131,8 +142,11 @@ internal sealed class Magazine
         return count != 0;
     }
 
-    /// <summary>Puts back half of what it holds at the most, those that were put first. Only the owning thread may call this, with the lock of the shelves held.</summary>
-    /// <returns>How many.</returns>
+    /// <summary>
+    /// Puts back at most half of what it may hold, the blocks that were put in first. Only the owning thread may call
+    /// this, with the lock of the shelves held.
+    /// </summary>
+    /// <returns>The number of blocks.</returns>
     public int Spill(SlabShelves shelves)
     {
         int count = 0;
@@ -141,7 +155,7 @@ internal sealed class Magazine
         {
             count = Math.Min(_capacity / 2, _state.Count);
             shelves.Put(Blocks[..count]);
-            // What was put last is warm in the cache, and stays.
+            // The blocks that were put in last are warm in the cache, and stay.
             Blocks[count.._state.Count].CopyTo(Blocks);
             _state.Count -= count;
         }
@@ -149,12 +163,15 @@ internal sealed class Magazine
         return count;
     }
 
-    /// <summary>Keeps the owner out, permanently unless it is ended, once the process-wide barrier was passed. Under the lock of the class's magazines, as all below.</summary>
+    /// <summary>
+    /// Keeps the owner out once the process-wide barrier was passed, until the revocation is ended. Needs the lock of
+    /// the class's magazines, as do all members below.
+    /// </summary>
     public void Revoke() => Volatile.Write(ref _state.Revoked, 1);
 
     public void EndRevocation() => Volatile.Write(ref _state.Revoked, 0);
 
-    /// <summary>Takes all blocks of one that is revoked, where its owner is not in the middle of something.</summary>
+    /// <summary>Takes all blocks of a revoked magazine, unless its owner is in the middle of something.</summary>
     public bool TryTakeAll(List<FreeBlock> into)
     {
         if (Volatile.Read(ref _state.Busy) != 0)
@@ -165,17 +182,20 @@ internal sealed class Magazine
         return true;
     }
 
-    /// <summary>Left out of a build that shows what counting costs; see docs/performance.md.</summary>
+    /// <summary>Counts a rent. Left out of a build that shows what counting costs; see docs/performance.md.</summary>
     [Conditional("ALLOCTOOLS_COUNTERS")]
     private void CountRent() => _state.Rents++;
 
     private Span<FreeBlock> Blocks => MemoryMarshal.CreateSpan(ref _state.First, _capacity);
 
-    /// <summary>Within the capacity: its callers have looked.</summary>
+    /// <summary>Returns a block within the capacity, which its callers have checked.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private ref FreeBlock BlockAt(int index) => ref Unsafe.Add(ref _state.First, (nint)(uint)index);
 
-    /// <summary>Alone on its cache lines, and its neighbours', which are fetched in pairs. The blocks stand in it: one load less to get at them.</summary>
+    /// <summary>
+    /// Has its cache lines for itself, and their neighbours, because they are fetched in pairs. It contains the blocks,
+    /// which saves a load.
+    /// </summary>
     [StructLayout(LayoutKind.Explicit, Size = 160 + (MaxCapacity * 16) + 128)]
     private struct State
     {

@@ -2,11 +2,13 @@ namespace AllocTools.Pooling;
 
 /// <summary>Makes, adopts and empties the magazines of a size class.</summary>
 /// <remarks>
-/// Together the magazines of a pool may hold a share of its cap (<see cref="PoolMemory.MagazineBudget"/>): each
-/// magazine's capacity is taken from it, an eighth of what is left at the most, so that later threads find some.
-/// Where blocks are scarce all of the class's magazines hold less than they may: see <see cref="MagazinesToCollect.AllAndShrink"/>.
-/// They are emptied in two steps, <see cref="Revoke"/> and <see cref="Collect"/>, with the process-wide barrier between,
-/// so that one barrier does for all classes. The thread that takes the steps holds <see cref="PoolMemory.Gathering"/>.
+/// Together, the magazines of a pool may hold a share of its cap (<see cref="PoolMemory.MagazineBudget"/>). Each
+/// magazine's capacity is taken from it, at most an eighth of what is left, so that later threads find some.
+/// While blocks are scarce, all of the class's magazines hold less than they may: see
+/// <see cref="MagazinesToCollect.AllAndShrink"/>.
+/// They are emptied in two steps, <see cref="Revoke"/> and <see cref="Collect"/>, with the process-wide barrier
+/// between, so that one barrier is enough for all classes. The thread that takes the steps holds
+/// <see cref="PoolMemory.Gathering"/>.
 /// </remarks>
 internal sealed class MagazineSet(SizeClass sizeClass, Action<Magazine?[]> publish)
 {
@@ -17,17 +19,17 @@ internal sealed class MagazineSet(SizeClass sizeClass, Action<Magazine?[]> publi
     private readonly List<Magazine> _magazines = [];
     private Magazine?[] _byThread = [];
 
-    // Those that the gathering under way has revoked.
+    // The magazines that the gathering under way has revoked.
     private readonly List<Magazine> _revoked = [];
 
-    // The rents of magazines that are gone.
+    // The rents of magazines that were removed.
     private long _rents;
 
-    // What a magazine holds at the most for now.
+    // The most blocks that a magazine holds for now.
     private int _limit = Magazine.MaxCapacity;
     private bool _closed;
 
-    /// <summary>Rents that magazines served.</summary>
+    /// <summary>The number of rents that magazines served.</summary>
     public long Rents
     {
         get
@@ -37,7 +39,7 @@ internal sealed class MagazineSet(SizeClass sizeClass, Action<Magazine?[]> publi
         }
     }
 
-    /// <summary>Blocks in magazines.</summary>
+    /// <summary>The number of blocks in magazines.</summary>
     public long Blocks
     {
         get
@@ -52,7 +54,10 @@ internal sealed class MagazineSet(SizeClass sizeClass, Action<Magazine?[]> publi
         }
     }
 
-    /// <summary>Makes the current thread's magazine, of no room where the share is used up. Null once it is closed.</summary>
+    /// <summary>
+    /// Creates the current thread's magazine, without room if the share is used up. Returns null once the set is
+    /// closed.
+    /// </summary>
     public Magazine? Create()
     {
         int thread = ThreadNumbers.GetOrTake();
@@ -73,13 +78,13 @@ internal sealed class MagazineSet(SizeClass sizeClass, Action<Magazine?[]> publi
         }
     }
 
-    /// <summary>Keeps owners out of their magazines, so that these can be emptied behind the barrier.</summary>
+    /// <summary>Keeps owners out of their magazines, so that the magazines can be emptied behind the barrier.</summary>
     /// <param name="which">Which of them.</param>
     /// <param name="look">
-    /// True: only where they hold anything. False: also where they seem empty, because a return that read the mode before it was
-    /// changed may have put a block in unseen.
+    /// True: only if they hold anything. False: even if they seem empty, because a return that read the mode before it
+    /// was changed may have put a block in unseen.
     /// </param>
-    /// <returns>True where there are any to be collected.</returns>
+    /// <returns>True if there are any to collect.</returns>
     public bool Revoke(MagazinesToCollect which, bool look)
     {
         lock (_gate)
@@ -104,8 +109,11 @@ internal sealed class MagazineSet(SizeClass sizeClass, Action<Magazine?[]> publi
         }
     }
 
-    /// <summary>Empties what was revoked, behind the barrier; a live owner's stays and fills again, a dead one's is gone.</summary>
-    /// <returns>What was in them.</returns>
+    /// <summary>
+    /// Empties the revoked magazines, behind the barrier. A live owner's stays and fills again, a dead one's is
+    /// removed.
+    /// </summary>
+    /// <returns>The blocks that were in them.</returns>
     public List<FreeBlock> Collect(MagazinesToCollect which)
     {
         List<FreeBlock> blocks = [];
@@ -143,8 +151,8 @@ internal sealed class MagazineSet(SizeClass sizeClass, Action<Magazine?[]> publi
         }
     }
 
-    /// <summary>The pool is closed, and returns go elsewhere: no thread uses a magazine any more.</summary>
-    /// <returns>What was in them.</returns>
+    /// <summary>Removes all magazines: the pool is closed and returns go elsewhere, so no thread uses one any more.</summary>
+    /// <returns>The blocks that were in them.</returns>
     public List<FreeBlock> Close()
     {
         List<FreeBlock> blocks = [];
@@ -163,7 +171,7 @@ internal sealed class MagazineSet(SizeClass sizeClass, Action<Magazine?[]> publi
         return blocks;
     }
 
-    // The owner is busy for a few nanoseconds, or lost its processor there; it goes on by itself.
+    // The owner is busy for a few nanoseconds, or has lost its processor meanwhile; it continues without help.
     private static void Take(Magazine magazine, List<FreeBlock> blocks)
     {
         SpinWait spin = default;
@@ -196,15 +204,15 @@ internal enum MagazinesToCollect
     /// <summary>Those of threads that have ended.</summary>
     Dead = 0,
 
-    /// <summary>Those, and the ones that served nothing since this was asked last.</summary>
+    /// <summary>Those, and the ones that have served nothing since this was last asked.</summary>
     Idle = 1,
 
     /// <summary>All.</summary>
     All = 2,
 
-    /// <summary>All; live threads' hold half as many blocks from then on.</summary>
+    /// <summary>All; those of live threads hold half as many blocks from then on.</summary>
     AllAndShrink = 3,
 
-    /// <summary>All; each thread makes itself a new one when it needs it.</summary>
+    /// <summary>All; each thread makes a new one when it needs it.</summary>
     AllAndRemove = 4,
 }

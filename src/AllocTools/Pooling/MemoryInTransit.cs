@@ -3,25 +3,25 @@ namespace AllocTools.Pooling;
 /// <summary>Counts the bytes that are being registered or given back: they can't be used, and are not free yet.</summary>
 /// <remarks>
 /// A request that finds no room meanwhile need not be refused: a registration may fail, or make more blocks than it was
-/// asked for, and what is given back comes free. It waits until one has ended and looks again. No thread waits here while
-/// memory of its own is in transit, so that no two wait for each other. No wait is endless, because a call into the
-/// provider may hang.
-/// The order of steps makes sure that nothing is overlooked: memory enters before it leaves its shelf, and leaves after
-/// it was put on one or its bytes were released; a thread that looks for room reads <see cref="Ended"/> first.
+/// asked for, and memory that is given back becomes free. The request waits until one of these has ended, and looks
+/// again. No thread waits here while memory of its own is in transit, so that no two wait for each other. No wait is
+/// endless, because a call into the provider may hang.
+/// The order of steps ensures that nothing is overlooked. Memory enters before it leaves its shelf, and leaves after it
+/// was put on one or its bytes were released. A thread that looks for room reads <see cref="Ended"/> first.
 /// </remarks>
 internal sealed class MemoryInTransit(Budget budget)
 {
     /// <summary>How long a request waits, in milliseconds.</summary>
     public const int LongestWait = 2000;
 
-    // Waited on, so no Lock.
+    // A plain object, because Monitor.Wait does not work with a Lock.
     private readonly object _gate = new();
     private long _bytes;
     private long _ended;
 
     public long Bytes => Volatile.Read(ref _bytes);
 
-    /// <summary>How often something ended.</summary>
+    /// <summary>How often memory has left.</summary>
     public long Ended => Volatile.Read(ref _ended);
 
     /// <summary>Reserves bytes for what is to be registered; they are in transit until <see cref="Leave"/>.</summary>
@@ -35,14 +35,14 @@ internal sealed class MemoryInTransit(Budget budget)
         }
     }
 
-    /// <summary>Memory that was reserved before is about to be given back.</summary>
+    /// <summary>Adds memory that was reserved before, and is about to be given back.</summary>
     public void Enter(long bytes)
     {
         lock (_gate)
             _bytes += bytes;
     }
 
-    /// <summary>The memory is registered and visible to others, or it is gone.</summary>
+    /// <summary>Removes memory that is now registered and visible to others, or is gone.</summary>
     public void Leave(long bytes)
     {
         lock (_gate)
@@ -53,10 +53,10 @@ internal sealed class MemoryInTransit(Budget budget)
         }
     }
 
-    /// <summary>Waits until more than so many have ended.</summary>
-    /// <param name="ended">So many.</param>
-    /// <param name="until">And no longer than this, in milliseconds of <see cref="Environment.TickCount64"/>.</param>
-    /// <returns>False where no more have, and nothing is in transit or the time is up.</returns>
+    /// <summary>Waits until memory has left more often than the given number.</summary>
+    /// <param name="ended">The number.</param>
+    /// <param name="until">When the wait ends at the latest, in milliseconds of <see cref="Environment.TickCount64"/>.</param>
+    /// <returns>False if none has left since, and nothing is in transit or the time is up.</returns>
     public bool WaitBeyond(long ended, long until)
     {
         lock (_gate)

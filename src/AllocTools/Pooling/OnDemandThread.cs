@@ -1,12 +1,12 @@
 namespace AllocTools.Pooling;
 
 /// <summary>A thread that works when it is asked to, or at the time that it has set itself. It ends when it has had nothing to do for a while.</summary>
-/// <remarks>It is for work that must go on where blocked callers hold all threads of the thread pool.</remarks>
+/// <remarks>It is for work that must go on even if blocked callers hold all threads of the thread pool.</remarks>
 /// <param name="name">The thread's name.</param>
-/// <param name="work">Returns the time after which it must be called again if it is not asked to before; infinite: only when it is asked. It may be called sooner. It must not throw.</param>
+/// <param name="work">Returns the time after which it must be called again unless it is asked to before; infinite: only when it is asked. It may be called sooner. It must not throw.</param>
 internal sealed class OnDemandThread(string name, Func<TimeSpan> work)
 {
-    // Waited on, so no Lock.
+    // A plain object, because Monitor.Wait does not work with a Lock.
     private readonly object _gate = new();
     private bool _isEnded;
     private bool _isSignalled;
@@ -19,7 +19,7 @@ internal sealed class OnDemandThread(string name, Func<TimeSpan> work)
     /// </summary>
     public TimeSpan Linger { get; init; } = TimeSpan.FromSeconds(10);
 
-    /// <summary>It works, or is about to.</summary>
+    /// <summary>Whether it works, or is about to.</summary>
     public bool IsBusy
     {
         get
@@ -51,7 +51,7 @@ internal sealed class OnDemandThread(string name, Func<TimeSpan> work)
         }
     }
 
-    /// <summary>Has the thread end as soon as it has nothing to do.</summary>
+    /// <summary>Lets the thread end as soon as it has nothing to do.</summary>
     public void End()
     {
         lock (_gate)
@@ -68,7 +68,7 @@ internal sealed class OnDemandThread(string name, Func<TimeSpan> work)
             next = work();
     }
 
-    /// <summary>Waits until the time has come or work is asked for. False: the thread ends.</summary>
+    /// <summary>Waits until the time has come or work is asked for. Returns false if the thread is to end.</summary>
     private bool IsToWork(TimeSpan next)
     {
         lock (_gate)
@@ -77,7 +77,7 @@ internal sealed class OnDemandThread(string name, Func<TimeSpan> work)
             if (!_isSignalled && next != TimeSpan.Zero)
             {
                 bool isIdle = next == Timeout.InfiniteTimeSpan;
-                // A wait is of whole milliseconds, and must not end before its time.
+                // A wait lasts whole milliseconds, and must not end before its time.
                 double wait = isIdle && _isEnded ? 0 : isIdle ? Linger.TotalMilliseconds : Math.Min(next.TotalMilliseconds, Linger.TotalMilliseconds);
                 Monitor.Wait(_gate, TimeSpan.FromMilliseconds(Math.Ceiling(wait)));
                 if (isIdle && !_isSignalled)

@@ -2,7 +2,7 @@ using AllocTools.Diagnostics;
 
 namespace AllocTools.Pooling;
 
-/// <summary>Counters of what happens off the warm path, and the histograms of it.</summary>
+/// <summary>Counts what happens off the warm path, and has the histograms for it.</summary>
 internal sealed class PoolCounters
 {
     private PoolInstruments? _instruments;
@@ -18,7 +18,7 @@ internal sealed class PoolCounters
     public long Trims;
     public long TrimmedBytes;
 
-    /// <summary>The pool's histograms; null where the pool is not published.</summary>
+    /// <summary>The pool's histograms; null if the pool is not published.</summary>
     public PoolInstruments? Instruments
     {
         get => Volatile.Read(ref _instruments);

@@ -9,10 +9,14 @@ using Microsoft.Extensions.Logging;
 
 namespace AllocTools.Pooling;
 
-/// <summary>What is behind every pool, whatever its provider: makes its parts, routes requests to them, and gives what comes free to the waiters.</summary>
+/// <summary>
+/// Implements every pool, whatever its provider: makes its parts, routes requests to them, and gives memory that
+/// becomes free to the waiters.
+/// </summary>
 /// <remarks>
-/// A request that the thread's magazine serves ends here; the others go on in <see cref="ColdRequests"/>. The parts are made from the bottom up: each gets
-/// those that it uses, and none knows the engine but by <see cref="IPoolSignals"/>.
+/// A request that the thread's magazine serves ends here; the others go on in <see cref="ColdRequests"/>. The parts are
+/// made from the bottom up: each gets those that it uses, and none knows the engine except as
+/// <see cref="IPoolSignals"/>.
 /// </remarks>
 internal sealed class PoolEngine : IPoolSignals, IDisposable
 {
@@ -42,7 +46,7 @@ internal sealed class PoolEngine : IPoolSignals, IDisposable
     /// <param name="blocks">Where memory comes from.</param>
     /// <param name="logger">Where to log.</param>
     /// <param name="time">The clock.</param>
-    /// <param name="room">What the control group leaves for growth; null where it has no limit.</param>
+    /// <param name="room">What the control group leaves for growth; null if it has no limit.</param>
     public PoolEngine(object pool, string name, IRmaContext context, RmaMemoryPoolOptions options, IBlockAllocator blocks, ILogger logger, TimeProvider time, MemoryRoom? room)
     {
         IReadOnlyList<SizeClassOptions> classes = RmaMemoryPoolDefaults.SizeClassesOf(options);
@@ -54,7 +58,7 @@ internal sealed class PoolEngine : IPoolSignals, IDisposable
         PoolLifetime lifetime = new(_settings, incidents, _owners);
         PoolMemory memory = new(options.MaxRegisteredBytes, blocks, _owners, this);
         LeakDetector leaks = new(_settings, options.LeakDetection);
-        // One for each class, and one for the direct regions.
+        // One line for each class, and one for the direct regions.
         _line = new WaiterLine(classes.Count + 1);
         _totals = new PoolTotals(_settings, counters, incidents, lifetime, memory, _owners, leaks, _line);
         Refusals refusals = new(_settings, counters, lifetime, memory, _owners, _totals);
@@ -92,7 +96,7 @@ internal sealed class PoolEngine : IPoolSignals, IDisposable
         _shutdown = new PoolShutdown(_settings, incidents, lifetime, memory, _owners, leaks, _waiters, _registrar, _trimmer, this);
     }
 
-    /// <summary>What is behind a pool.</summary>
+    /// <summary>Returns the engine behind a pool.</summary>
     /// <exception cref="ArgumentException">It is not one of this library's.</exception>
     public static PoolEngine Of(IRmaMemoryPool pool)
     {
@@ -115,7 +119,7 @@ internal sealed class PoolEngine : IPoolSignals, IDisposable
 
     public BlockFinder Finder => _finder;
 
-    /// <summary>Memory is being registered for waiters, or is about to be.</summary>
+    /// <summary>Whether memory is being registered for waiters, or is about to be.</summary>
     public bool ServesWaiters => _waiters.IsAtWork || _registrar.IsAtWork;
 
     public RmaBuffer Rent(long length) => TryTakeWarm(length, out RmaBuffer buffer) ? buffer : _requests.Rent(length);
@@ -129,7 +133,10 @@ internal sealed class PoolEngine : IPoolSignals, IDisposable
         return _requests.RentAsync(length, cancellationToken);
     }
 
-    /// <summary>One unsigned comparison refuses lengths of 0 and less, those over the largest class, and all while callers wait or the pool closes.</summary>
+    /// <summary>
+    /// Takes a block of the thread's magazine. One unsigned comparison refuses lengths of 0 and less, those over the
+    /// largest class, and all while callers wait or the pool closes.
+    /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private bool TryTakeWarm(long length, out RmaBuffer buffer)
     {
@@ -139,12 +146,12 @@ internal sealed class PoolEngine : IPoolSignals, IDisposable
         return false;
     }
 
-    /// <summary>Registers memory of the caller's. The pin is taken over, also where it fails.</summary>
+    /// <summary>Registers a caller's memory. It takes over the pin, even if it fails.</summary>
     /// <param name="address">The first byte.</param>
     /// <param name="length">Bytes.</param>
     /// <param name="pin">Keeps it in place.</param>
-    /// <param name="isManaged">It is the garbage collector's.</param>
-    /// <param name="isReadOnly">It is to be registered as memory that is only read.</param>
+    /// <param name="isManaged">Whether it belongs to the garbage collector.</param>
+    /// <param name="isReadOnly">Whether to register it as memory that is only read.</param>
     public RmaBuffer Register(nint address, long length, MemoryHandle pin, bool isManaged, bool isReadOnly = false)
     {
         RmaBuffer buffer = _owners.User.Register(address, length, pin, isManaged, isReadOnly);
@@ -152,13 +159,13 @@ internal sealed class PoolEngine : IPoolSignals, IDisposable
         return buffer;
     }
 
-    /// <summary>Makes what is behind a registration cache.</summary>
+    /// <summary>Creates the implementation of a registration cache.</summary>
     public CachedRegions AddCache(RmaRegistrationCacheOptions options) => new(_parts, _owners.Caches, options);
 
     /// <exception cref="ObjectDisposedException">The pool is draining or closed.</exception>
     public void CheckOpen() => _parts.Lifetime.CheckOpen();
 
-    /// <summary>Registers what the classes are to have at start.</summary>
+    /// <summary>Registers the blocks that the classes are to have at start.</summary>
     public void WarmUp(CancellationToken cancellationToken)
     {
         CheckOpen();
@@ -166,17 +173,17 @@ internal sealed class PoolEngine : IPoolSignals, IDisposable
         warmUp.Run(_owners.Classes, cancellationToken);
         if (!_parts.Lifetime.IsOpen)
         {
-            // Closed meanwhile, after it had given back what was idle then.
+            // The pool was closed meanwhile, after it had given back what was idle then.
             foreach (SizeClass sizeClass in _owners.Classes)
                 sizeClass.Reclaim(long.MaxValue, initialToo: true);
             throw _parts.Lifetime.NotOpen();
         }
-        // The default classes were not asked for: what does not fit of their initial blocks is registered on demand.
+        // The default classes were not asked for: those of their initial blocks that do not fit are registered on demand.
         if (!_hasDefaultClasses && warmUp.Incomplete is { } incomplete)
             throw _parts.Refusals.NoRoomAtStart(incomplete);
     }
 
-    /// <summary>Takes over those options that may change in use; see <see cref="RmaMemoryPool{TProvider}.Reconfigure"/>.</summary>
+    /// <summary>Applies those options that may change in use; see <see cref="RmaMemoryPool{TProvider}.Reconfigure"/>.</summary>
     public void Reconfigure(RmaMemoryPoolOptions options)
     {
         CheckOpen();
@@ -190,8 +197,8 @@ internal sealed class PoolEngine : IPoolSignals, IDisposable
     }
 
     /// <summary>
-    /// Rents and returns go past the magazines while callers wait, over a lowered cap, and once the pool closes. When that
-    /// begins the magazines are emptied, once.
+    /// Updates the mode: rents and returns bypass the magazines while callers wait, over a lowered cap, and once the
+    /// pool closes. When that begins, the magazines are emptied, once.
     /// </summary>
     public void UpdateMode()
     {
@@ -237,13 +244,13 @@ internal sealed class PoolEngine : IPoolSignals, IDisposable
 
     public ValueTask CloseAsync(TimeSpan drainTimeout) => _shutdown.CloseAsync(drainTimeout);
 
-    /// <summary>Closes without waiting for what is rented.</summary>
+    /// <summary>Closes without waiting for rented buffers.</summary>
     public void Dispose() => _shutdown.Close();
 }
 
-/// <summary>A pool of this library's.</summary>
+/// <summary>A pool of this library.</summary>
 internal interface IEnginePool
 {
-    /// <summary>What is behind it.</summary>
+    /// <summary>The engine behind it.</summary>
     PoolEngine Engine { get; }
 }

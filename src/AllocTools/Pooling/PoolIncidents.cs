@@ -2,7 +2,9 @@ using AllocTools.Diagnostics;
 
 namespace AllocTools.Pooling;
 
-/// <summary>Logs and counts what goes wrong where no caller can help it, or none is there. The pool goes on.</summary>
+/// <summary>
+/// Logs and counts failures that no caller can do anything about, or for which there is no caller. The pool goes on.
+/// </summary>
 /// <remarks>
 /// <see cref="RmaPoolStatistics"/> has the count of each. There may be thousands of late and deferred returns: a return whose
 /// owner is known is always logged, and the others are logged once per <see cref="LogInterval"/>, with their number so far.
@@ -33,7 +35,7 @@ internal sealed class PoolIncidents(PoolSettings settings, PoolCounters counters
     /// <summary>Bytes that could not be deregistered or unmapped. They stay reserved below the cap.</summary>
     public long StrandedBytes => Volatile.Read(ref _strandedBytes);
 
-    /// <summary>Errors that could be reported to no caller.</summary>
+    /// <summary>Errors that could not be reported to any caller.</summary>
     public long UnexpectedErrors => Volatile.Read(ref _unexpectedErrors);
 
     public void DeferredReturn(long blockSize, int holds, LeaseTracker? tracker)
@@ -64,9 +66,9 @@ internal sealed class PoolIncidents(PoolSettings settings, PoolCounters counters
         Log.UnmapFailed(settings.Logger, settings.Name, length, stranded, e);
     }
 
-    /// <summary>Runs a step whose failure must not keep the next ones from running, or one that a timer starts.</summary>
+    /// <summary>Runs a step whose failure must not keep the next ones from running, or a step that a timer starts.</summary>
     /// <param name="what">What it does, for the log.</param>
-    /// <param name="work">What may fail.</param>
+    /// <param name="work">The step that may fail.</param>
     public void Guard(string what, Action work)
     {
         try
@@ -81,7 +83,10 @@ internal sealed class PoolIncidents(PoolSettings settings, PoolCounters counters
         }
     }
 
-    /// <summary>Guards the work of one of the pool's own threads, where no exception may end the process. Work that failed is tried again in a second, because others may wait behind it.</summary>
+    /// <summary>
+    /// Guards the work of one of the pool's own threads, where no exception may end the process. Work that failed is
+    /// tried again in a second, because others may wait for it.
+    /// </summary>
     public Func<TimeSpan> Guarded(string what, Func<TimeSpan> work) => () =>
     {
         TimeSpan next = TimeSpan.FromSeconds(1);

@@ -13,21 +13,24 @@ internal sealed class PoolLifetime(PoolSettings settings, PoolIncidents incident
     private int _state;
     private int _holders = 1;
 
-    /// <summary>The pool is neither draining nor closed.</summary>
+    /// <summary>Whether the pool is neither draining nor closed.</summary>
     public bool IsOpen => Volatile.Read(ref _state) == Open;
 
     public bool IsClosed => Volatile.Read(ref _state) == Closed;
 
-    /// <summary>Ends when nothing is rented any more, or the pool was closed. See <see cref="NoteDrained"/>.</summary>
+    /// <summary>Ends when nothing is rented any more, or when the pool was closed. See <see cref="NoteDrained"/>.</summary>
     public Task Drained => _drained.Task;
 
-    /// <summary>Holds the context. The pool calls it once it can no longer fail to be made.</summary>
+    /// <summary>Holds the context. The pool calls this once its construction can no longer fail.</summary>
     public void HoldContext() => _context = settings.Context.Retain();
 
-    /// <summary>A registration is about to be made, which holds the context.</summary>
+    /// <summary>Counts a registration that is about to be made; it holds the context.</summary>
     public void AddHolder() => Interlocked.Increment(ref _holders);
 
-    /// <summary>A registration is gone, or the pool is closed. The last of them releases the context.</summary>
+    /// <summary>
+    /// Counts off a registration that is gone, or the pool itself when it is closed. The last of them releases the
+    /// context.
+    /// </summary>
     public void RemoveHolder()
     {
         if (Interlocked.Decrement(ref _holders) == 0)
@@ -41,7 +44,7 @@ internal sealed class PoolLifetime(PoolSettings settings, PoolIncidents incident
             throw NotOpen();
     }
 
-    /// <summary>The pool may have been closed while memory was registered: what was taken goes back then.</summary>
+    /// <summary>Checks whether the pool was closed while memory was registered; if so, gives back what was taken.</summary>
     /// <exception cref="ObjectDisposedException">The pool is draining or closed.</exception>
     public bool CheckStillOpen(RmaBuffer taken)
     {
@@ -51,12 +54,12 @@ internal sealed class PoolLifetime(PoolSettings settings, PoolIncidents incident
         throw NotOpen();
     }
 
-    /// <summary>What requests of a pool that is not open fail with.</summary>
+    /// <summary>Creates the error of requests to a pool that is not open.</summary>
     public ObjectDisposedException NotOpen() => new(
         nameof(IRmaMemoryPool), $"The pool '{settings.Name}' is {(IsClosed ? "disposed" : "draining, to be disposed")}: nothing can be rented any more. Stop what rents before the pool is drained or disposed.");
 
-    /// <summary>Has the pool drain, unless it is draining or closed.</summary>
-    /// <param name="wasClosed">It is closed.</param>
+    /// <summary>Makes the pool drain, unless it is draining or closed.</summary>
+    /// <param name="wasClosed">Whether it is closed.</param>
     public bool TryBeginDraining(out bool wasClosed)
     {
         int before = Interlocked.CompareExchange(ref _state, Draining, Open);
@@ -64,9 +67,9 @@ internal sealed class PoolLifetime(PoolSettings settings, PoolIncidents incident
         return before == Open;
     }
 
-    /// <summary>Has the pool be closed.</summary>
-    /// <param name="wasOpen">It was not even draining.</param>
-    /// <returns>False where it was closed before.</returns>
+    /// <summary>Marks the pool as closed.</summary>
+    /// <param name="wasOpen">Whether it was not even draining.</param>
+    /// <returns>False if it was closed before.</returns>
     public bool TryClose(out bool wasOpen)
     {
         int before = Interlocked.Exchange(ref _state, Closed);

@@ -3,14 +3,14 @@ using AllocTools.Interop;
 
 namespace AllocTools.Pooling;
 
-/// <summary>Keeps a pool's memory to its cap: reserves bytes, and gives back idle memory for them.</summary>
+/// <summary>Keeps a pool's memory within its cap: reserves bytes, and gives back idle memory to make room for them.</summary>
 /// <remarks>
-/// Idle memory is given back for a request only where that makes enough room for it: a request that can't be served
-/// takes nothing from others. What was registered at start stays with its class, unless the cap is lowered.
+/// Idle memory is given back for a request only if that makes enough room for it: a request that can't be served takes
+/// nothing from others. Memory registered at start stays with its class, unless the cap is lowered.
 /// </remarks>
 internal sealed class PoolMemory
 {
-    /// <summary>The magazines of all threads hold this part of the cap at the most.</summary>
+    /// <summary>The magazines of all threads together hold at most the cap divided by this.</summary>
     private const int MagazineShare = 8;
 
     private readonly IBlockAllocator _blocks;
@@ -18,7 +18,7 @@ internal sealed class PoolMemory
     private readonly SizeClass[] _classes;
     private readonly IPoolSignals _signals;
 
-    // The cap was changed, and what is over it may not be given back yet.
+    // 1 if the cap was changed, and memory over it may still have to be given back.
     private int _overLimit;
 
     private long _barriers;
@@ -40,22 +40,22 @@ internal sealed class PoolMemory
     /// <summary>Process-wide barriers that were passed to empty magazines.</summary>
     public long Barriers => Volatile.Read(ref _barriers);
 
-    /// <summary>What is registered.</summary>
+    /// <summary>The bytes that are registered.</summary>
     public Budget Budget { get; }
 
-    /// <summary>What the magazines of all threads may hold.</summary>
+    /// <summary>The bytes that the magazines of all threads may hold.</summary>
     public Budget MagazineBudget { get; }
 
-    /// <summary>What is being registered or given back.</summary>
+    /// <summary>The bytes that are being registered or given back.</summary>
     public MemoryInTransit InTransit { get; }
 
     public long RoundToPages(long length) => (length + _blocks.PageSize - 1) / _blocks.PageSize * _blocks.PageSize;
 
     /// <summary>
-    /// Reserves bytes for memory that is to be registered; at the cap idle memory elsewhere is given back first. They are
-    /// <see cref="InTransit"/>, which the caller ends.
+    /// Reserves bytes for memory that is to be registered. At the cap, idle memory elsewhere is given back first. The
+    /// bytes are <see cref="InTransit"/>, which the caller ends.
     /// </summary>
-    /// <returns>Bytes between the two, or 0.</returns>
+    /// <returns>The reserved bytes, between the two lengths; or 0.</returns>
     public long Reserve(long preferred, long minimum, SlabOwner? forOwner, bool mayReclaim = true)
     {
         long granule = preferred == minimum ? 1 : _blocks.PageSize;
@@ -67,7 +67,7 @@ internal sealed class PoolMemory
         }
     }
 
-    /// <summary>Reserves bytes for memory of the caller's, and waits for what is in transit where that may make room.</summary>
+    /// <summary>Reserves bytes for a caller's memory, and waits for memory in transit if that may make room.</summary>
     public bool TryReserveWhole(long bytes)
     {
         long until = 0;
@@ -82,13 +82,13 @@ internal sealed class PoolMemory
     }
 
     /// <summary>
-    /// After a look in vain: waits for memory that was in transit during the look, and may make room.
+    /// After a search in vain, waits for memory that was in transit during the search, and may make room.
     /// </summary>
-    /// <param name="bytes">What is needed.</param>
+    /// <param name="bytes">The bytes that are needed.</param>
     /// <param name="forOwner">The owner that would get it.</param>
-    /// <param name="ended"><see cref="MemoryInTransit.Ended"/> before the look.</param>
-    /// <param name="until">When the caller's wait ends, in milliseconds of <see cref="Environment.TickCount64"/>; 0 at its first look.</param>
-    /// <returns>False where all was at rest, is too little in any case, or took too long.</returns>
+    /// <param name="ended"><see cref="MemoryInTransit.Ended"/> before the search.</param>
+    /// <param name="until">When the caller's wait ends, in milliseconds of <see cref="Environment.TickCount64"/>; 0 at its first search.</param>
+    /// <returns>False if nothing was in transit, if it is too little in any case, or if it took too long.</returns>
     public bool IsWorthAnotherLook(long bytes, SlabOwner? forOwner, long ended, ref long until)
     {
         long now = Environment.TickCount64;
@@ -99,21 +99,25 @@ internal sealed class PoolMemory
                 || InTransit.Bytes is > 0 and long passing && MissingFor(bytes) <= IdleBytes(forOwner, withMagazines: true) + passing && InTransit.WaitBeyond(ended, until));
     }
 
-    /// <summary>Whether a request could be served by registering memory, if need be in place of idle memory. This holds while callers wait, because nothing is in magazines then.</summary>
+    /// <summary>
+    /// Whether a request could be served by registering memory, if need be in place of idle memory. This is for when
+    /// callers wait, because no memory is in magazines then.
+    /// </summary>
     public bool HasRoomFor(long bytes, SlabOwner? forOwner) => MissingFor(bytes) <= IdleBytes(forOwner, withMagazines: false);
 
-    /// <summary>As <see cref="HasRoomFor"/>, while no request waits: idle memory may be in magazines.</summary>
+    /// <summary>Like <see cref="HasRoomFor"/>, but for when no request waits: idle memory may be in magazines.</summary>
     public bool MayHaveRoomFor(long bytes, SlabOwner? forOwner) => MissingFor(bytes) <= IdleBytes(forOwner, withMagazines: true);
 
     /// <summary>
     /// Whether it makes no difference to a waiter that a younger request takes an idle block of another class, or the
-    /// region of a direct request, and has so many bytes registered for it.
+    /// region of a direct request, and has the given number of bytes registered for it.
     /// </summary>
     /// <remarks>
-    /// It makes none where the waiter can't be served before something large comes back that is enough by itself: what is
-    /// in use and as long as what it lacks when all that is the taker's is lost to it, and, where it waits for a block,
-    /// any slab whose blocks are long enough. If all the rest came back as well it would not do.
-    /// What is registered at the same moment is overlooked; the next request is judged by what it has left.
+    /// It makes none if the waiter can't be served before something large comes back that is enough on its own. That is
+    /// memory in use that is as long as what the waiter lacks when all that is the taker's is lost to it and, if it
+    /// waits for a block, any slab whose blocks are long enough. Even if all the rest came back as well, it would not
+    /// be enough.
+    /// Memory that is registered at the same moment is overlooked; the next request is judged by what it has left.
     /// </remarks>
     /// <param name="waiter">The older one.</param>
     /// <param name="taker">The younger one's class; the number of classes stands for the direct regions.</param>
@@ -146,8 +150,8 @@ internal sealed class PoolMemory
     }
 
     /// <summary>
-    /// Changes the cap while the pool is in use. Over a lower one idle memory is given back at once, and the rest as it
-    /// is returned; until then nothing more is registered. A higher one serves waiters.
+    /// Changes the cap while the pool is in use. Over a lower one, idle memory is given back at once, and the rest as
+    /// it is returned; until then nothing more is registered. A higher one serves waiters.
     /// </summary>
     public void SetLimit(long bytes)
     {
@@ -160,27 +164,27 @@ internal sealed class PoolMemory
         _signals.AfterRelease();
     }
 
-    /// <summary>Puts the blocks of all magazines back to their slabs, if there are any.</summary>
-    /// <returns>True where there were any.</returns>
+    /// <summary>Puts the blocks of all magazines back into their slabs, if there are any.</summary>
+    /// <returns>True if there were any.</returns>
     public bool GatherMagazines() => Gather(_classes, MagazinesToCollect.All);
 
     /// <summary>
-    /// The mode has become slow: puts what is in magazines where all can see it. Of returns that read the fast mode none
-    /// is overlooked: they have put their block in, or are seen to be about to, behind the barrier. Later ones put nothing
-    /// in, so that the magazines stay empty and no thread passes a barrier again until the mode changes.
+    /// Puts the blocks of all magazines where all threads can see them, after the mode has become slow. No return that
+    /// read the fast mode is overlooked: it has put its block in, or is seen to be about to, behind the barrier. Later
+    /// returns put nothing in, so the magazines stay empty and no thread passes a barrier again until the mode changes.
     /// </summary>
     public void GatherForSlowMode() => Gather(_classes, MagazinesToCollect.All, look: false);
 
-    /// <summary>Puts blocks of magazines back to their slabs, for several classes at one process-wide barrier.</summary>
+    /// <summary>Puts the blocks of magazines back into their slabs, for several classes at one process-wide barrier.</summary>
     /// <param name="from">The classes.</param>
     /// <param name="which">Which magazines.</param>
-    /// <param name="look">True: only where they hold anything, because a barrier costs microseconds, and most are empty when memory is scarce.</param>
-    /// <returns>True where there were any blocks.</returns>
+    /// <param name="look">True: only if they hold anything, because a barrier costs microseconds, and most are empty when memory is scarce.</param>
+    /// <returns>True if there were any blocks.</returns>
     public bool Gather(ReadOnlySpan<SizeClass> from, MagazinesToCollect which, bool look = true)
     {
         bool hasFound = false;
-        // Behind what this thread has put into its magazines: of two threads that each return a block and then look for
-        // one, at least one sees the other's.
+        // This follows what this thread has put into its magazines: of two threads that each return a block and then
+        // look for one, at least one sees the other's.
         Fence.Full();
         lock (Gathering)
         {
@@ -202,12 +206,12 @@ internal sealed class PoolMemory
         return true;
     }
 
-    /// <summary>Where the cap was lowered: gives back what is over it and idle.</summary>
+    /// <summary>Gives back idle memory over the cap, if the cap was lowered.</summary>
     public void GiveBackExcess()
     {
         if (Volatile.Read(ref _overLimit) == 0)
             return;
-        // While the mode is slow the magazines are empty. What was registered at start goes last.
+        // While the mode is slow the magazines are empty. Memory registered at start is given back last.
         for (int initialToo = 0; initialToo <= 1 && Budget.Excess is > 0 and long excess; initialToo++)
             Reclaim(excess, forOwner: null, initialToo == 1);
         if (Budget.Excess != 0)
@@ -219,8 +223,8 @@ internal sealed class PoolMemory
         _signals.UpdateMode();
     }
 
-    /// <summary>Gives back idle memory of others, if that makes enough room; else nothing.</summary>
-    /// <returns>True where it is worth trying again.</returns>
+    /// <summary>Gives back idle memory of others if that makes enough room; otherwise nothing.</summary>
+    /// <returns>True if it is worth trying again.</returns>
     private bool TryMakeRoom(long bytes, SlabOwner? forOwner, bool mayReclaim)
     {
         long missing = MissingFor(bytes);
@@ -240,7 +244,7 @@ internal sealed class PoolMemory
 
     private long MissingFor(long bytes) => bytes - (Budget.Limit - Budget.Reserved);
 
-    /// <summary>Idle bytes that can be given back for an owner. What is idle of its own does not count.</summary>
+    /// <summary>Returns the idle bytes that can be given back for an owner. Its own idle memory does not count.</summary>
     private long IdleBytes(SlabOwner? forOwner, bool withMagazines)
     {
         long idle = _owners.IdleRegionBytes;
@@ -255,7 +259,7 @@ internal sealed class PoolMemory
     private long Reclaim(long bytes, SlabOwner? forOwner, bool initialToo)
     {
         long reclaimed = _owners.ReclaimRegions(bytes);
-        // The largest blocks first: they give back most at a time.
+        // The largest blocks come first, because they give back most at a time.
         for (int i = _classes.Length - 1; i >= 0 && reclaimed < bytes; i--)
         {
             if (_classes[i] != forOwner)

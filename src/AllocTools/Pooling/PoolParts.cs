@@ -1,10 +1,10 @@
 namespace AllocTools.Pooling;
 
-/// <summary>What the owners of a pool's slabs, and the buffers in them, work with.</summary>
+/// <summary>The parts that the owners of a pool's slabs, and the buffers in them, work with.</summary>
 /// <remarks>
-/// The size classes, the regions and the caches derive from <see cref="SlabOwner"/>, whose work (growing, returning, scrubbing,
-/// exposing, watching for leaks) takes nearly all of these, so they get them as one. The parts outside of that family take
-/// in their constructors what they use and nothing else.
+/// The size classes, the regions and the caches derive from <see cref="SlabOwner"/>, whose work (growing, returning,
+/// scrubbing, exposing, watching for leaks) needs nearly all of these parts, so they get them as one object. Parts
+/// outside of that family get only what they use, in their constructors.
 /// </remarks>
 internal sealed class PoolParts
 {
@@ -38,15 +38,21 @@ internal sealed class PoolParts
     public HoldLedger Ledger { get; } = new();
 }
 
-/// <summary>What the parts of a pool report to the whole: the engine, which knows the waiters.</summary>
+/// <summary>Receives what the parts of a pool report: the engine, which knows the waiters.</summary>
 internal interface IPoolSignals
 {
-    /// <summary>A block or bytes came free. The waiters get them.</summary>
+    /// <summary>Gives a block or bytes that became free to the waiters.</summary>
     void AfterRelease();
 
-    /// <summary>There may be room. Unlike <see cref="AfterRelease"/> this gives nothing back itself, so that giving back may call it.</summary>
+    /// <summary>
+    /// Reports that there may be room. Unlike <see cref="AfterRelease"/> this gives nothing back itself, so that giving
+    /// back may call it.
+    /// </summary>
     void SignalWaiters();
 
-    /// <summary>Whether callers wait, the cap or the pool's state has changed: rents and returns go past the magazines, or no longer do.</summary>
+    /// <summary>
+    /// Reports that callers began or ceased to wait, or that the cap or the pool's state has changed: rents and returns
+    /// bypass the magazines, or no longer do.
+    /// </summary>
     void UpdateMode();
 }

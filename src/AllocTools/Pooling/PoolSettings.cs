@@ -5,7 +5,7 @@ using Microsoft.Extensions.Logging;
 
 namespace AllocTools.Pooling;
 
-/// <summary>What a pool was made with: its name, context, clock and log, and those of its options that its parts read.</summary>
+/// <summary>What a pool was made with: its name, context, clock and log, and the options that its parts read.</summary>
 internal sealed class PoolSettings(string name, IRmaContext context, RmaMemoryPoolOptions options, ILogger logger, TimeProvider time)
 {
     private long _rentTimeoutTicks = options.RentTimeout.Ticks;
@@ -20,10 +20,13 @@ internal sealed class PoolSettings(string name, IRmaContext context, RmaMemoryPo
 
     public ILogger Logger { get; } = GuardedLogger.Over(logger);
 
-    /// <summary>What exposures may grant.</summary>
+    /// <summary>The access that exposures may grant.</summary>
     public RmaAccess Access { get; } = options.Access | RmaAccess.Local;
 
-    /// <summary>What slabs, direct and user regions are registered for. Where each exposure has a registration of its own, no key of a slab may reach the memory.</summary>
+    /// <summary>
+    /// The access for which slabs, direct and user regions are registered. If each exposure has a registration of its
+    /// own, no key of a slab may reach the memory.
+    /// </summary>
     public RmaAccess SlabAccess { get; } = RmaAccess.Local | (options.Isolation == RmaIsolation.PerExposure ? RmaAccess.Local : options.Access);
 
     public RmaIsolation Isolation { get; } = options.Isolation;
@@ -35,7 +38,7 @@ internal sealed class PoolSettings(string name, IRmaContext context, RmaMemoryPo
     /// <summary>The option <see cref="RmaMemoryPoolOptions.CheckPointers"/>.</summary>
     public bool ChecksPointers { get; } = options.CheckPointers;
 
-    /// <summary>What a registration cache may keep, unless its maker says otherwise.</summary>
+    /// <summary>How much a registration cache may keep, unless its creator says otherwise.</summary>
     public RmaRegistrationCacheOptions RegistrationCache { get; } = options.RegistrationCache.Copy();
 
     /// <summary>How long requests wait. It may be changed while the pool is in use.</summary>

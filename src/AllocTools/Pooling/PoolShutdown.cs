@@ -4,7 +4,10 @@ using AllocTools.Validation;
 
 namespace AllocTools.Pooling;
 
-/// <summary>The pool's end: it drains, then it closes and gives back what is idle. What is rented then is given back when it is returned.</summary>
+/// <summary>
+/// Ends a pool: drains it, then closes it and gives back idle memory. Memory that is still rented then is given back
+/// when it is returned.
+/// </summary>
 internal sealed class PoolShutdown(
     PoolSettings settings,
     PoolIncidents incidents,
@@ -18,7 +21,7 @@ internal sealed class PoolShutdown(
     IPoolSignals signals)
 {
     /// <summary>Stops renting, and waits until nothing is rented.</summary>
-    /// <returns>False when the time is up before.</returns>
+    /// <returns>False if the time is up before that.</returns>
     public async ValueTask<bool> DrainAsync(TimeSpan timeout, CancellationToken cancellationToken)
     {
         if (lifetime.TryBeginDraining(out bool wasClosed))
@@ -29,7 +32,7 @@ internal sealed class PoolShutdown(
         // The state must be visible before what is rented is read; see PoolEngine.AfterRelease.
         Fence.Full();
         lifetime.NoteDrained();
-        // A caller that closes the pool gives up the rented buffers; where it is closed meanwhile, that ends the wait.
+        // A caller that closes the pool gives up the rented buffers, so closing it meanwhile ends the wait.
         if (!wasClosed && !lifetime.Drained.IsCompleted)
         {
             if (timeout != TimeSpan.Zero && owners.Rented is > 0 and long rented)
@@ -51,7 +54,7 @@ internal sealed class PoolShutdown(
         if (lifetime.IsClosed)
             return;
         await DrainAsync(drainTimeout, CancellationToken.None).ConfigureAwait(false);
-        // A thread of its own gives back what is idle: the provider may take long, and the caller must not be blocked.
+        // A thread of its own gives back idle memory: the provider may take long, and the caller must not be blocked.
         TaskCompletionSource closed = new(TaskCreationOptions.RunContinuationsAsynchronously);
         OnDemandThread closer = new($"{settings.Name} closes", () =>
         {
@@ -64,7 +67,7 @@ internal sealed class PoolShutdown(
         await closed.Task.ConfigureAwait(false);
     }
 
-    /// <summary>Closes without waiting for what is rented.</summary>
+    /// <summary>Closes without waiting for rented buffers.</summary>
     public void Close()
     {
         if (!lifetime.TryClose(out bool wasOpen))
@@ -77,7 +80,7 @@ internal sealed class PoolShutdown(
         trimmer.Dispose();
         foreach (SlabOwner owner in owners.All)
             incidents.Guard("giving back idle memory", owner.ReleaseIdle);
-        // What is still rented is waited for no longer.
+        // Nothing waits for rented buffers any longer.
         lifetime.EndDrain();
         long outstanding = owners.Outstanding;
         if (outstanding != 0)

@@ -1,6 +1,6 @@
 namespace AllocTools.Pooling;
 
-/// <summary>Sums what the parts of a pool count, when somebody looks.</summary>
+/// <summary>Sums up the counts of a pool's parts when its statistics are read.</summary>
 /// <remarks>Invariant: hits + misses + rejections = requests that were answered.</remarks>
 internal sealed class PoolTotals(PoolSettings settings, PoolCounters counters, PoolIncidents incidents, PoolLifetime lifetime, PoolMemory memory, SlabOwners owners, LeakDetector leaks, WaiterLine line)
 {

@@ -1,6 +1,6 @@
 namespace AllocTools.Pooling;
 
-/// <summary>Has a pool give back idle memory regularly. It does not keep a pool alive that nothing else refers to.</summary>
+/// <summary>Makes a pool give back idle memory regularly. It does not keep a pool alive that nothing else refers to.</summary>
 internal sealed class PoolTrimmer : IDisposable
 {
     private readonly WeakReference<SlabOwners> _owners;
@@ -9,7 +9,7 @@ internal sealed class PoolTrimmer : IDisposable
     private readonly ITimer _timer;
     private long _retentionTicks;
 
-    // Held while a run is under way.
+    // Held during a run.
     private readonly Lock _running = new();
 
     public PoolTrimmer(SlabOwners owners, PoolIncidents incidents, TimeSpan interval, TimeSpan retention, TimeProvider time)
@@ -21,7 +21,7 @@ internal sealed class PoolTrimmer : IDisposable
         Change(interval, retention);
     }
 
-    /// <summary>Sets how often idle memory is looked for and how long it is kept; an infinite time of either ends the trimming.</summary>
+    /// <summary>Sets how often idle memory is looked for and how long it is kept; if either is infinite, trimming ends.</summary>
     public void Change(TimeSpan interval, TimeSpan retention)
     {
         Volatile.Write(ref _retentionTicks, retention.Ticks);

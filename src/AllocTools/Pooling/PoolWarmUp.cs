@@ -3,7 +3,9 @@ using AllocTools.Diagnostics;
 
 namespace AllocTools.Pooling;
 
-/// <summary>Registers the slabs of a pool's start, several at a time; registering waits for the kernel and the device most of the time.</summary>
+/// <summary>
+/// Registers a pool's initial slabs, several at a time, because registering mostly waits for the kernel and the device.
+/// </summary>
 internal sealed class PoolWarmUp(PoolSettings settings)
 {
     private const int MaxParallel = 8;
@@ -15,7 +17,7 @@ internal sealed class PoolWarmUp(PoolSettings settings)
     /// <summary>A class for which the cap left no room.</summary>
     public SizeClass? Incomplete { get; private set; }
 
-    /// <exception cref="RmaRegistrationException">The provider refused a slab. Those that are there are kept.</exception>
+    /// <exception cref="RmaRegistrationException">The provider refused a slab. Those registered so far are kept.</exception>
     public void Run(SizeClass[] classes, CancellationToken cancellationToken)
     {
         (SizeClass Class, int Blocks)[] slabs = [.. classes.SelectMany(c => c.MissingSlabs().Select(blocks => (c, blocks)))];

@@ -4,7 +4,7 @@ using AllocTools.Validation;
 
 namespace AllocTools.Pooling;
 
-/// <summary>The errors of requests that a pool does not serve, and their count.</summary>
+/// <summary>Creates the errors of requests that a pool does not serve, and counts them.</summary>
 internal sealed class Refusals(PoolSettings settings, PoolCounters counters, PoolLifetime lifetime, PoolMemory memory, SlabOwners owners, PoolTotals totals)
 {
     /// <summary>Checks whether a request may be served at all.</summary>
@@ -18,7 +18,7 @@ internal sealed class Refusals(PoolSettings settings, PoolCounters counters, Poo
         lifetime.CheckOpen();
     }
 
-    /// <summary>A request's time is up.</summary>
+    /// <summary>Creates and counts the error of a request whose time is up.</summary>
     public RmaPoolExhaustedException TimedOut(long length, TimeSpan timeout)
     {
         Count(isLate: true);
@@ -36,7 +36,7 @@ internal sealed class Refusals(PoolSettings settings, PoolCounters counters, Poo
             Interlocked.Increment(ref counters.RentTimeouts);
     }
 
-    /// <summary>A request that does not wait finds no room.</summary>
+    /// <summary>Creates and counts the error of a request that does not wait and finds no room.</summary>
     public RmaPoolExhaustedException AtOnce(long length)
     {
         Count(isLate: false);
@@ -60,13 +60,13 @@ internal sealed class Refusals(PoolSettings settings, PoolCounters counters, Poo
         $"{InWords.Size(length)} beside the {InWords.Size(owners.InitialRegions.Sum(r => r.Length))} of its InitialBlocks, which stay with their size classes",
         "Raise MaxRegisteredBytes, or lower InitialBlocks.");
 
-    /// <summary>The initial blocks of a class do not fit below the cap.</summary>
+    /// <summary>Creates the error for initial blocks of a class that do not fit below the cap.</summary>
     public RmaPoolExhaustedException NoRoomAtStart(SizeClass sizeClass) => Exhausted(
         sizeClass.InitialBlocks * sizeClass.BlockSize,
         $"the {InWords.Count(sizeClass.InitialBlocks, "initial block", "initial blocks")} of size class {InWords.Bytes(sizeClass.BlockSize)}",
         "Raise MaxRegisteredBytes, or lower InitialBlocks.");
 
-    /// <summary>Whether no return can make room for it, because what was registered at start stays with its classes.</summary>
+    /// <summary>Whether no return can make room for it, because memory registered at start stays with its classes.</summary>
     public bool NeverFits(long length) =>
         length > owners.Classes[^1].BlockSize && memory.RoundToPages(length) > memory.Budget.Limit - owners.InitialRegions.Sum(r => r.Length);
 

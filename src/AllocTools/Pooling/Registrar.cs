@@ -5,12 +5,12 @@ namespace AllocTools.Pooling;
 
 /// <summary>Registers memory on threads of its own, for requests whose callers must not be blocked by the provider.</summary>
 /// <remarks>
-/// A size class has one thread, because it grows by one registration at a time; the direct regions have several. The threads start when
-/// they are needed and end after a while without work. The thread pool can't be used, because callers that block on their tasks may
-/// hold all its threads.
-/// Until it is served a request stands in the <see cref="WaiterQueue"/>, where its token, its time-out or the end of the
-/// pool may take it out; what was registered for it then stays with the pool. One for which there is no room goes on
-/// waiting there.
+/// A size class has one thread, because it grows by one registration at a time; the direct regions have several. The
+/// threads start when they are needed and end after a while without work. The thread pool can't be used, because
+/// callers that block on their tasks may hold all its threads.
+/// Until it is served, a request is in the <see cref="WaiterQueue"/>, where its token, its time-out or the end of the
+/// pool may take it out; memory that was registered for it then stays with the pool. A request for which there is no
+/// room continues to wait there.
 /// </remarks>
 internal sealed class Registrar
 {
@@ -31,13 +31,13 @@ internal sealed class Registrar
         _byClass = [.. owners.Classes.Select(_ => new ClassRequests(this, settings.Name, 1)), new ClassRequests(this, settings.Name, ThreadsForDirect)];
     }
 
-    /// <summary>A request is being served, or is about to be.</summary>
+    /// <summary>Whether a request is being served, or is about to be.</summary>
     public bool IsAtWork => Array.Exists(_byClass, r => r.IsAtWork);
 
     /// <summary>Serves a request that the queue of waiters knows.</summary>
     public void Add(Waiter waiter) => _byClass[waiter.ClassIndex].Add(waiter);
 
-    /// <summary>No requests will come any more.</summary>
+    /// <summary>Ends the threads, because no more requests will come.</summary>
     public void Close() => Array.ForEach(_byClass, r => r.Close());
 
     private void Serve(Waiter waiter)
@@ -55,7 +55,7 @@ internal sealed class Registrar
         }
         catch (Exception e)
         {
-            // Whatever a provider throws belongs to the request; here it would end the process.
+            // Whatever a provider throws belongs to the request; on this thread it would end the process.
             error = e;
         }
         finally
@@ -89,7 +89,7 @@ internal sealed class Registrar
             if (Array.Find(_threads, t => !t.IsBusy) is { } free)
                 free.Signal();
             else
-                // Some may be in the provider for long; one of the others may have seen an empty queue just before.
+                // Some may be in the provider for long, and one of the others may have seen an empty queue just before.
                 Array.ForEach(_threads, t => t.Signal());
         }
 

@@ -2,17 +2,17 @@ using AllocTools.Caching;
 
 namespace AllocTools.Pooling;
 
-/// <summary>The registration caches of one pool. Those that are closed stay in its totals.</summary>
+/// <summary>The registration caches of one pool. The counters of closed ones stay in its totals.</summary>
 internal sealed class RegistrationCaches
 {
     private readonly Lock _gate = new();
     private CachedRegions[] _all = [];
     private RmaRegistrationCacheStatistics? _closed;
 
-    /// <summary>Those that have anything, or may have.</summary>
+    /// <summary>The caches that have registrations, or may have.</summary>
     public IReadOnlyList<CachedRegions> All => Volatile.Read(ref _all);
 
-    /// <summary>Idle bytes of all. Read without their locks.</summary>
+    /// <summary>The idle bytes of all caches. Read without their locks.</summary>
     public long IdleBytes
     {
         get
@@ -61,7 +61,7 @@ internal sealed class RegistrationCaches
         return reclaimed;
     }
 
-    /// <summary>Of all, also those that are closed; null where there was none.</summary>
+    /// <summary>Returns the statistics of all caches, including closed ones; null if there was none.</summary>
     public RmaRegistrationCacheStatistics? GetStatistics()
     {
         lock (_gate)
@@ -73,7 +73,7 @@ internal sealed class RegistrationCaches
         }
     }
 
-    /// <summary>One row for all, beside those of the size classes; empty where there is no cache.</summary>
+    /// <summary>Returns one row for all caches, beside those of the size classes; empty if there is no cache.</summary>
     public IEnumerable<RmaSizeClassStatistics> GetRow()
     {
         CachedRegions[] all = Volatile.Read(ref _all);

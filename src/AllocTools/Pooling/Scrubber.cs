@@ -2,7 +2,7 @@ using System.Runtime.InteropServices;
 
 namespace AllocTools.Pooling;
 
-/// <summary>Overwrites returned blocks where an option asks for it.</summary>
+/// <summary>Overwrites returned blocks if an option asks for it.</summary>
 internal sealed class Scrubber(RmaMemoryPoolOptions options)
 {
     private const byte Poison = 0xDD;

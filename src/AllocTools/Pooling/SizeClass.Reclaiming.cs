@@ -2,12 +2,14 @@ using System.Runtime.InteropServices;
 
 namespace AllocTools.Pooling;
 
-/// <content>Gives back idle memory of the class, and tells how much may be.</content>
+/// <content>Gives back idle memory of the class, and computes how much may be given back.</content>
 internal sealed partial class SizeClass
 {
-    /// <summary>Gives back idle slabs, those that are idle for the longest first, until so many bytes are free again.</summary>
+    /// <summary>
+    /// Gives back idle slabs, those that have been idle longest first, until the given number of bytes is free again.
+    /// </summary>
     /// <param name="bytes">Bytes.</param>
-    /// <param name="initialToo">Also those that were registered at start, which no other class gets.</param>
+    /// <param name="initialToo">Whether to give back also those that were registered at start, which no other class gets.</param>
     public long Reclaim(long bytes, bool initialToo)
     {
         long reclaimed = 0;
@@ -19,12 +21,15 @@ internal sealed partial class SizeClass
     /// <summary>Bytes of idle slabs that may be given back for others.</summary>
     public long IdleBytes => _shelves.IdleBytes;
 
-    /// <summary>As <see cref="IdleBytes"/>, and what may join them when the magazines are emptied: no less than that.</summary>
+    /// <summary>
+    /// Like <see cref="IdleBytes"/>, and what may join them when the magazines are emptied. It may be too much, but
+    /// never too little.
+    /// </summary>
     public long IdleBytesWithMagazines
     {
         get
         {
-            // None of their blocks is rented, or there are none.
+            // All slabs are idle, or there are none.
             if (_shelves.Bytes == _shelves.IdleBytes)
                 return _shelves.IdleBytes;
             lock (_gate)
@@ -57,7 +62,7 @@ internal sealed partial class SizeClass
         AfterPut();
     }
 
-    /// <summary>Where the pool is closed nothing is kept for later.</summary>
+    /// <summary>Gives back all idle memory if the pool is closed.</summary>
     public void ReclaimIfClosed()
     {
         if (Parts.Lifetime.IsClosed)

@@ -6,13 +6,14 @@ using AllocTools.Regions;
 
 namespace AllocTools.Pooling;
 
-/// <summary>The blocks of one size: magazines of threads over shelves of slabs.</summary>
+/// <summary>Manages the blocks of one size, in magazines of threads over shelves of slabs.</summary>
 /// <remarks>
-/// A thread takes from and puts into its magazine; it fills and spills half of it at a time, under the lock of the
-/// shelves. There is no layer of whole magazines between: see docs/performance.md. Growth is single-flight: see
-/// <see cref="ClassGrowth"/>.
-/// Invariants: a thread that has the lock finds every idle block on the shelves or in a magazine, so that the class never grows
-/// while one is idle, see <see cref="TryReuse"/>; at rest, free + in magazines + rented + quarantined = Σ blocks of the slabs.
+/// A thread takes blocks from its magazine and puts them there. It fills and spills half of the magazine at a time,
+/// under the lock of the shelves. There is no layer of whole magazines in between: see docs/performance.md. Growth is
+/// single-flight: see <see cref="ClassGrowth"/>.
+/// Invariants: a thread that has the lock finds every idle block on the shelves or in a magazine, so the class never
+/// grows while one is idle, see <see cref="TryReuse"/>; at rest, free + in magazines + rented + quarantined = Σ blocks
+/// of the slabs.
 /// </remarks>
 internal sealed partial class SizeClass : SlabOwner
 {
@@ -22,10 +23,10 @@ internal sealed partial class SizeClass : SlabOwner
 
     private readonly ClassGrowth _growth;
 
-    // A copy of the detector's mask, one load away on the warm path.
+    // A copy of the detector's mask, which the warm path reads by one load.
     private long _leakMask;
 
-    // The slabs by number. They are looked up without the lock: the slab of a block that is not on the shelves is there.
+    // The slabs by number. They are looked up without the lock: a block that is not on the shelves has its slab here.
     private Slab?[] _slabs = [];
     private Counts _counts;
 
@@ -65,7 +66,7 @@ internal sealed partial class SizeClass : SlabOwner
     /// <summary>Idle bytes in magazines.</summary>
     public long MagazineBytes => _magazines.Blocks * BlockSize;
 
-    /// <summary>Takes a block of the current thread's magazine.</summary>
+    /// <summary>Takes a block from the current thread's magazine.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public bool TryTakeWarm(long length, out RmaBuffer buffer)
     {
@@ -80,11 +81,17 @@ internal sealed partial class SizeClass : SlabOwner
         return false;
     }
 
-    /// <summary>Takes an idle block, without registering anything; with <paramref name="fromOthers"/> also of other threads' magazines.</summary>
+    /// <summary>
+    /// Takes an idle block without registering anything; with <paramref name="fromOthers"/> also from other threads'
+    /// magazines.
+    /// </summary>
     public bool TryTakeIdle(long length, bool fromOthers, out RmaBuffer buffer) =>
         TryTakeFree(length, isHit: true, out buffer) || fromOthers && Gather(MagazinesToCollect.All) && TryTakeFree(length, isHit: true, out buffer);
 
-    /// <summary>Takes an idle block, also of other threads' magazines, unless another thread has the class grow and looks there itself. It neither calls the provider nor waits for it.</summary>
+    /// <summary>
+    /// Takes an idle block, also from other threads' magazines, unless another thread lets the class grow and looks
+    /// there itself. It neither calls the provider nor waits for it.
+    /// </summary>
     public bool TryTakeWithoutGrowth(long length, out RmaBuffer buffer)
     {
         if (TryTakeFree(length, isHit: true, out buffer))
@@ -101,11 +108,14 @@ internal sealed partial class SizeClass : SlabOwner
         }
     }
 
-    /// <summary>Takes an idle block, or registers more memory for one. Another thread's registration is waited for, for <see cref="PoolSettings.RentTimeout"/> at the most where that is a limit.</summary>
+    /// <summary>
+    /// Takes an idle block, or registers more memory for one. It waits for another thread's registration, for at most
+    /// <see cref="PoolSettings.RentTimeout"/> if that is a limit.
+    /// </summary>
     /// <param name="length">Bytes.</param>
     /// <param name="buffer">The block.</param>
-    /// <param name="growth">So many bytes at the most, and in place of nothing else; 0: as much as the class likes, if need be in place of idle memory.</param>
-    /// <returns>False when the cap leaves no room, or the wait was too long.</returns>
+    /// <param name="growth">The most bytes to grow by, without giving back idle memory for them; 0: as much as the class likes, if need be in place of idle memory.</param>
+    /// <returns>False if the cap leaves no room, or the wait was too long.</returns>
     public bool TryTake(long length, out RmaBuffer buffer, long growth = 0)
     {
         bool hasGrown = false;
@@ -122,7 +132,7 @@ internal sealed partial class SizeClass : SlabOwner
         }
     }
 
-    /// <summary>The slabs, in blocks, that the class still lacks for its initial blocks.</summary>
+    /// <summary>Returns the slabs that the class still lacks for its initial blocks, by their number of blocks.</summary>
     public IEnumerable<int> MissingSlabs()
     {
         long missing;
@@ -133,8 +143,10 @@ internal sealed partial class SizeClass : SlabOwner
             yield return (int)Math.Min(missing, most);
     }
 
-    /// <summary>Registers a slab of so many blocks, which is kept. Takes nothing from other classes for it.</summary>
-    /// <returns>The number of bytes; 0 where the cap leaves no room for a block.</returns>
+    /// <summary>
+    /// Registers a slab with the given number of blocks, which is kept. It takes nothing from other classes for that.
+    /// </summary>
+    /// <returns>The number of bytes; 0 if the cap leaves no room for a block.</returns>
     public long AddInitialSlab(int blocks)
     {
         Slab? slab = _growth.TryCreateSlab(blocks * BlockSize, mayReclaim: false);
@@ -147,15 +159,15 @@ internal sealed partial class SizeClass : SlabOwner
         return slab.BlockCount * BlockSize;
     }
 
-    /// <summary>Puts blocks of magazines back to their slabs, if there are any.</summary>
-    /// <returns>True where there were any.</returns>
+    /// <summary>Puts the blocks of magazines back into their slabs, if there are any.</summary>
+    /// <returns>True if there were any.</returns>
     private bool Gather(MagazinesToCollect which) => Parts.Memory.Gather([this], which);
 
-    /// <summary>The first half of a gathering; see <see cref="PoolMemory.Gather"/>.</summary>
+    /// <summary>Does the first half of a gathering; see <see cref="PoolMemory.Gather"/>.</summary>
     public bool RevokeMagazines(MagazinesToCollect which, bool look) => _magazines.Revoke(which, look);
 
-    /// <summary>The second half of a gathering, behind the barrier: puts blocks of magazines back to their slabs.</summary>
-    /// <returns>True where there were any.</returns>
+    /// <summary>Does the second half of a gathering, behind the barrier: puts the blocks of magazines back into their slabs.</summary>
+    /// <returns>True if there were any.</returns>
     public bool CollectMagazines(MagazinesToCollect which)
     {
         lock (_gate)
@@ -166,7 +178,7 @@ internal sealed partial class SizeClass : SlabOwner
         }
     }
 
-    /// <summary>Takes an idle block of those that are kept from the start.</summary>
+    /// <summary>Takes an idle block of a slab that is kept from the start.</summary>
     public bool TryTakeInitial(long length, out RmaBuffer buffer)
     {
         FreeBlock block;
@@ -183,7 +195,7 @@ internal sealed partial class SizeClass : SlabOwner
         return true;
     }
 
-    /// <summary>Bytes that it would grow by.</summary>
+    /// <summary>The bytes that the class would grow by.</summary>
     public long NextGrowth => _growth.Next;
 
     /// <summary>The slabs that were registered at start.</summary>
@@ -233,11 +245,11 @@ internal sealed partial class SizeClass : SlabOwner
         }
         lock (_gate)
             _shelves.Put([block]);
-        // The caller tells the waiters.
+        // The caller signals the waiters.
         ReclaimIfClosed();
     }
 
-    /// <summary>Makes room in a magazine of more than one block, by putting back half of it.</summary>
+    /// <summary>Makes room in a magazine of more than one block by putting back half of it.</summary>
     private bool Spill(Magazine magazine)
     {
         lock (_gate)
@@ -272,12 +284,13 @@ internal sealed partial class SizeClass : SlabOwner
         return true;
     }
 
-    /// <summary>The thread's magazine; none while callers wait or the pool closes.</summary>
+    /// <summary>Returns the thread's magazine; null while callers wait or the pool closes.</summary>
     private Magazine? MagazineToFill() => Volatile.Read(ref Mode) < SlowMode ? OwnMagazine() ?? _magazines.Create() : null;
 
     private bool TryTake_NeedsLock(Magazine? magazine, bool isHit, out FreeBlock block)
     {
-        // Half of what a magazine holds, the caller's among them: as many as it holds in flight come and go without the slabs.
+        // A fill takes half of what a magazine holds, including the caller's block. If no more blocks are in flight
+        // than it holds, they come and go without the slabs.
         if (magazine is null || !magazine.TryFill(_shelves, ref Slow, out block))
         {
             block = default;
@@ -300,8 +313,8 @@ internal sealed partial class SizeClass : SlabOwner
     }
 
     /// <summary>
-    /// Takes a block that threads keep in their magazines: dead threads' first. Live ones' magazines become smaller each
-    /// time, so that threads which need the same few blocks soon leave them on the shelves, instead of taking them from
+    /// Takes a block that threads keep in their magazines, dead threads' first. Live threads' magazines become smaller
+    /// each time. So threads that need the same few blocks soon leave them on the shelves, instead of taking them from
     /// each other again and again, at a process-wide barrier each time.
     /// </summary>
     private bool TryReuse(long length, out RmaBuffer buffer)
@@ -328,7 +341,7 @@ internal sealed partial class SizeClass : SlabOwner
                 return TryTakeIdle(length, fromOthers: true, out buffer);
             hasGrown = true;
             buffer = AddAndTake(slab, length);
-            // All callers may have the rest of the slab, also waiters for smaller blocks.
+            // All callers may have the rest of the slab, including waiters for smaller blocks.
             Parts.Signals.SignalWaiters();
             return true;
         }
@@ -347,7 +360,7 @@ internal sealed partial class SizeClass : SlabOwner
         {
             Add_NeedsLock(slab, isInitial: false);
             _growth.Double(slab.Region.Length);
-            // Before any other thread sees the slab: they may take all the rest of it.
+            // This comes before any other thread sees the slab, because others may take all the rest of it.
             TryTake_NeedsLock(magazine, isHit: false, out block);
         }
         Parts.Memory.InTransit.Leave(slab.Region.Length);
@@ -360,7 +373,7 @@ internal sealed partial class SizeClass : SlabOwner
         Volatile.Write(ref _slabs, _shelves.ByNumber);
     }
 
-    /// <summary>Written at each fill: away from the fields above, which every rent and return reads.</summary>
+    /// <summary>Written at each fill, so it is kept away from the fields above, which every rent and return reads.</summary>
     [StructLayout(LayoutKind.Explicit, Size = 256)]
     private struct Counts
     {

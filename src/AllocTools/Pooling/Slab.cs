@@ -4,35 +4,36 @@ using AllocTools.Regions;
 
 namespace AllocTools.Pooling;
 
-/// <summary>One registration, cut into equal blocks. Leases refer to it, so it outlives the pool while one can.</summary>
+/// <summary>One registration, cut into equal blocks. Leases refer to it, so it may outlive the pool.</summary>
 /// <remarks>
-/// Each block has a state word: the upper 56 bits are a generation, the lower 8 count holds (operations, exposures, pins).
-/// A lease is the word as it was when the block was rented. A return is one compare-and-swap from the lease to the next
-/// generation: it fails when the lease has ended and when anything holds the block, and of two threads that return
-/// copies of one lease exactly one succeeds. The generation of a free block is one that no lease has yet; it
-/// stands beside the block's number where the block is free (<see cref="FreeBlock"/>), so a rent neither reads nor writes the word. A generation never restarts: 2^56 rents of one block take longer than machines live.
+/// Each block has a state word: the upper 56 bits are a generation, the lower 8 count holds (operations, exposures,
+/// pins). A lease is the word as it was when the block was rented. A return is one compare-and-swap from the lease to
+/// the next generation. It fails when the lease has ended and when anything holds the block, and of two threads that
+/// return copies of one lease exactly one succeeds. The generation of a free block is one that no lease has yet. It is
+/// kept with the block's number while the block is free (<see cref="FreeBlock"/>), so a rent neither reads nor writes
+/// the word. A generation never restarts: 2^56 rents of one block take longer than machines live.
 /// More than 254 holds at a time, pins, holds of operations that timed out, and those of a block whose lease has ended
 /// are counted by the <see cref="HoldLedger"/>.
-/// State words of large blocks are on cache lines of their own (128 bytes from 64 KiB on, 64 from 16 KiB): two threads
-/// that rent neighbours do not slow each other down. It costs 0.4 % of the memory; smaller blocks go without.
+/// State words of large blocks are on cache lines of their own (128 bytes from 64 KiB on, 64 from 16 KiB), so two
+/// threads that rent neighbours do not slow each other down. It costs 0.4 % of the memory; smaller blocks go without.
 /// </remarks>
 internal sealed unsafe class Slab
 {
     public const ulong GenerationUnit = 0x100;
     public const ulong HoldMask = GenerationUnit - 1;
 
-    /// <summary>The hold count which says that the ledger has the number, which is this or more.</summary>
+    /// <summary>The hold count that says that the ledger has the number.</summary>
     public const ulong HoldsInLedger = HoldMask;
 
     private const int CacheLinePair = 128;
 
-    // Pinned, so that it can be used without looking for its bounds; the indices come from the pool alone.
+    // Pinned, so that it can be used without bounds checks; the indices come from the pool alone.
     private readonly ulong[] _memory;
     private readonly ulong* _states;
     private readonly int _stride;
     private readonly nint _address;
 
-    // For a copy that goes with one watched lease: the slab itself, and what watches the lease.
+    // For a copy that belongs to one watched lease: the slab itself, and the watch over the lease.
     private readonly Slab _origin;
     private readonly LeaseTracker? _tracker;
 
@@ -54,13 +55,13 @@ internal sealed unsafe class Slab
         IsWritable = region.IsWritable;
     }
 
-    /// <summary>One lease's view of a part of a registration that others use, too.</summary>
-    /// <param name="owner">Where the lease comes back to.</param>
+    /// <summary>Creates one lease's view of a part of a registration that others use, too.</summary>
+    /// <param name="owner">The owner that the lease comes back to.</param>
     /// <param name="entry">The registration.</param>
     /// <param name="offset">Bytes from its start.</param>
     /// <param name="length">Bytes.</param>
-    /// <param name="isReadOnly">Nothing may be written through it.</param>
-    /// <param name="stateMemory">Of <see cref="AllocateStates"/>, or of a view that is no longer used: its generations go on.</param>
+    /// <param name="isReadOnly">Whether nothing may be written through it.</param>
+    /// <param name="stateMemory">From <see cref="AllocateStates"/>, or from a view that is no longer used: its generations continue.</param>
     public Slab(SlabOwner owner, CacheEntry entry, long offset, long length, bool isReadOnly, ulong[] stateMemory)
         : this(owner, entry.Region!, length, 1, stateMemory)
     {
@@ -97,10 +98,10 @@ internal sealed unsafe class Slab
     /// <summary>The cached registration that this is a view of; null for all others.</summary>
     public CacheEntry? Entry { get; }
 
-    /// <summary>Operations and peers may write to it.</summary>
+    /// <summary>Whether operations and peers may write to it.</summary>
     public bool IsWritable { get; }
 
-    /// <summary>Memory for the state words, which another view may go on with.</summary>
+    /// <summary>The memory for the state words, which another view may continue to use.</summary>
     public ulong[] StateMemory => _memory;
 
     /// <summary>Where the first block begins, in bytes from the start of the registration.</summary>
@@ -109,13 +110,13 @@ internal sealed unsafe class Slab
     /// <summary>Bytes of a block.</summary>
     public long BlockSize { get; }
 
-    /// <summary>Its blocks as memory of an array; null where it lies in none.</summary>
+    /// <summary>Its blocks as memory of an array; null if it is not in an array.</summary>
     public ArrayBlocks? Arrays { get; init; }
 
-    /// <summary>What watches the one lease that this copy goes with; null for all others.</summary>
+    /// <summary>The watch over the one lease that this copy belongs to; null for all others.</summary>
     public LeaseTracker? Tracker => _tracker;
 
-    /// <summary>Its number in its class, while it is there.</summary>
+    /// <summary>Its number in its class, while it belongs to one.</summary>
     public int Number { get; set; }
 
     public int BlockCount { get; }
@@ -123,10 +124,10 @@ internal sealed unsafe class Slab
     /// <summary>The pool's option <see cref="RmaMemoryPoolOptions.CheckPointers"/>.</summary>
     public bool ChecksPointers { get; init; }
 
-    /// <summary>A copy of the slab for one lease that is watched: only the buffers of that lease refer to it.</summary>
+    /// <summary>Returns a copy of the slab for one watched lease: only the buffers of that lease refer to it.</summary>
     public Slab CopyWatchedBy(LeaseTracker tracker) => new(this, tracker);
 
-    /// <summary>Room for the state words of so many blocks.</summary>
+    /// <summary>Allocates memory for the state words of the given number of blocks.</summary>
     public static ulong[] AllocateStates(long blockSize, int blockCount) =>
         GC.AllocateArray<ulong>(checked((blockCount * StrideOf(blockSize)) + (2 * CacheLinePair / sizeof(ulong))), pinned: true);
 
@@ -138,20 +139,23 @@ internal sealed unsafe class Slab
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public bool IsRented(int index, ulong lease) => (Volatile.Read(ref State(index)) & ~HoldMask) == lease;
 
-    /// <summary>The next lease of a block that is free, or about to be.</summary>
+    /// <summary>Returns the next lease of a block that is free, or about to be.</summary>
     public ulong Lease(int index) => Volatile.Read(ref State(index));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public ref ulong State(int index) => ref *(_states + (nint)(uint)index * _stride);
 
-    /// <summary>Ends a lease as <see cref="RmaBuffer.Dispose"/> does: where an operation or an exposure holds the block, it comes back later.</summary>
+    /// <summary>
+    /// Ends a lease as <see cref="RmaBuffer.Dispose"/> does: if an operation or an exposure holds the block, it comes
+    /// back later.
+    /// </summary>
     public void Return(int index, ulong lease)
     {
         if (Interlocked.CompareExchange(ref State(index), lease + GenerationUnit, lease) == lease || TryEndHeld(index, lease, isStrict: false))
             TakeBack(index, lease + GenerationUnit);
     }
 
-    /// <summary>Ends a lease as <see cref="RmaBuffer.Return"/> does: that something holds the block is an error.</summary>
+    /// <summary>Ends a lease as <see cref="RmaBuffer.Return"/> does: it is an error if something holds the block.</summary>
     public void ReturnStrictly(int index, ulong lease)
     {
         // This is read first, because closing may wait for this very return.
@@ -170,7 +174,7 @@ internal sealed unsafe class Slab
     }
 
     /// <summary>Ends the lease of a block that is held, or was a moment ago.</summary>
-    /// <returns>True: nothing holds it any more. False: its last hold brings it back.</returns>
+    /// <returns>True if nothing holds it any more; false if its last hold brings it back.</returns>
     [MethodImpl(MethodImplOptions.NoInlining)]
     private bool TryEndHeld(int index, ulong lease, bool isStrict)
     {
@@ -189,7 +193,7 @@ internal sealed unsafe class Slab
         return true;
     }
 
-    /// <summary>Takes back a lease that no caller has got. Unlike a return, it is never late.</summary>
+    /// <summary>Takes back a lease that no caller has received. Unlike a return, it is never late.</summary>
     public void GiveBack(int index, ulong lease)
     {
         if (Interlocked.CompareExchange(ref State(index), lease + GenerationUnit, lease) != lease)
@@ -249,14 +253,17 @@ internal sealed unsafe class Slab
         LeaseErrors.ThrowReturned(this);
     }
 
-    /// <summary>A strict return would be refused: a pin, an exposure or an operation that has not timed out holds the block, or the lease has ended.</summary>
+    /// <summary>
+    /// Whether a strict return would be refused: a pin, an exposure or an operation that has not timed out holds the
+    /// block, or the lease has ended.
+    /// </summary>
     public bool IsInUse(int index, ulong lease)
     {
         ulong seen = Volatile.Read(ref State(index));
         return seen != lease && ((seen & ~HoldMask) != lease || Owner.Parts.Ledger.IsInUse(_origin, index));
     }
 
-    /// <summary>A caller has a pointer to the block.</summary>
+    /// <summary>Whether a caller has a pointer to the block.</summary>
     public bool IsPinned(int index) => (Volatile.Read(ref State(index)) & HoldMask) != 0 && Owner.Parts.Ledger.IsPinned(_origin, index);
 
     public void QuarantineHold(int index) => Owner.Parts.Ledger.Quarantine(_origin, index);
@@ -273,7 +280,7 @@ internal sealed unsafe class Slab
                     Owner.OnLeftQuarantine(_origin, index, Lease(index));
                 return;
             }
-            // One less would borrow from the generation.
+            // A decrement would borrow from the generation.
             if ((seen & HoldMask) == 0)
                 LeaseErrors.ThrowNotHeld();
             if (Interlocked.CompareExchange(ref state, seen - 1, seen) == seen)

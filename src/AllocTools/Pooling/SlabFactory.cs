@@ -68,7 +68,7 @@ internal sealed class SlabFactory(
         }
     }
 
-    /// <summary>As <see cref="Register"/>, but the reservation stays.</summary>
+    /// <summary>Like <see cref="Register"/>, but the reservation stays on failure.</summary>
     private IRmaRegistration RegisterReserved(nint address, long length, RmaAccess access, bool isWritable = true)
     {
         lifetime.AddHolder();
@@ -97,7 +97,10 @@ internal sealed class SlabFactory(
         }
     }
 
-    /// <summary>Has the provider register memory. Where it refuses, a limit of the system may have been reached: idle cached registrations give way, and it is asked once more.</summary>
+    /// <summary>
+    /// Lets the provider register memory. If it refuses, a limit of the system may have been reached: idle cached
+    /// registrations give way, and it is asked once more.
+    /// </summary>
     private IRmaRegistration RegisterByProvider(nint address, long length, RmaAccess access, bool isWritable)
     {
         try
@@ -117,7 +120,10 @@ internal sealed class SlabFactory(
     /// <summary>Whether registering memory failed in a way after which the memory must stay mapped.</summary>
     public static bool IsStillRegistered(Exception e) => e is RmaRegistrationException { IsStillRegistered: true };
 
-    /// <summary>Undoes a registration and releases its bytes. False: it could not be undone, the memory must stay mapped.</summary>
+    /// <summary>
+    /// Undoes a registration and releases its bytes. Returns false if it could not be undone: then the memory must stay
+    /// mapped.
+    /// </summary>
     public bool TryDeregister(IRmaRegistration registration, long length)
     {
         if (!TryDeregisterReserved(registration, length))
@@ -126,7 +132,9 @@ internal sealed class SlabFactory(
         return true;
     }
 
-    /// <summary>Deregisters, then unmaps. What can't be given back stays reserved, so that a pool never takes more than its cap.</summary>
+    /// <summary>
+    /// Deregisters, then unmaps. Memory that can't be given back stays reserved, so that a pool never exceeds its cap.
+    /// </summary>
     public void Destroy(Slab slab)
     {
         slab.Arrays?.Forget();
@@ -142,7 +150,8 @@ internal sealed class SlabFactory(
         }
         catch (Exception e)
         {
-            // Exceptions of all types are caught, because the allocator may be the application's, and whoever returns a buffer or closes the pool can't help it.
+            // Exceptions of all types are caught, because the allocator may be the application's, and a caller that
+            // returns a buffer or closes the pool can't do anything about it.
             incidents.UnmapFailed(length, e);
             return;
         }

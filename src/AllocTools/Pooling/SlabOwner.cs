@@ -2,7 +2,9 @@ using System.Runtime.CompilerServices;
 
 namespace AllocTools.Pooling;
 
-/// <summary>What a block goes back to: a size class, the direct regions, or the user regions.</summary>
+/// <summary>
+/// The owner that a block goes back to: a size class, the direct regions, the user regions, or a registration cache.
+/// </summary>
 internal abstract class SlabOwner(PoolParts parts)
 {
     /// <summary>A bit of <see cref="Mode"/>: returned blocks are overwritten first.</summary>
@@ -11,16 +13,16 @@ internal abstract class SlabOwner(PoolParts parts)
     /// <summary>A bit of <see cref="Mode"/>: callers wait for memory, or the pool is closing. Blocks go where all threads can see them.</summary>
     public const int SlowMode = 2;
 
-    /// <summary>0: a return may put its block into the thread's magazine and be done.</summary>
+    /// <summary>If 0, a return may put its block into the thread's magazine and be done.</summary>
     protected int Mode;
 
-    /// <summary>As <see cref="Mode"/>, <see cref="SlowMode"/> only.</summary>
+    /// <summary>Like <see cref="Mode"/>, but with <see cref="SlowMode"/> only.</summary>
     protected int Slow;
 
-    /// <summary>By the number of the thread. Empty where there are none.</summary>
+    /// <summary>The magazines by the number of the thread. Empty if there are none.</summary>
     protected Magazine?[] Magazines = [];
 
-    /// <summary>What the pool has for all owners.</summary>
+    /// <summary>The parts that the pool has for all owners.</summary>
     public PoolParts Parts { get; } = parts;
 
     /// <summary>Blocks that were returned while operations or exposures still hold them.</summary>
@@ -28,14 +30,17 @@ internal abstract class SlabOwner(PoolParts parts)
 
     private long _quarantined;
 
-    /// <summary>The thread that sets <see cref="SlowMode"/> then has the magazines gathered; see <see cref="PoolMemory.GatherForSlowMode"/>.</summary>
+    /// <summary>
+    /// Sets the mode. The thread that sets <see cref="SlowMode"/> then has the magazines gathered; see
+    /// <see cref="PoolMemory.GatherForSlowMode"/>.
+    /// </summary>
     public void SetMode(int mode)
     {
         Volatile.Write(ref Slow, mode & SlowMode);
         Volatile.Write(ref Mode, mode);
     }
 
-    /// <summary>A lease has ended and nothing holds the block.</summary>
+    /// <summary>Takes back a block whose lease has ended and that nothing holds.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public void OnReturned(Slab slab, int index, ulong nextLease, LeaseTracker? tracker)
     {
@@ -43,7 +48,7 @@ internal abstract class SlabOwner(PoolParts parts)
             PutCold(slab, index, nextLease, tracker);
     }
 
-    /// <summary>A lease that no caller received is taken back.</summary>
+    /// <summary>Takes back a lease that no caller received.</summary>
     public void OnGivenBack(Slab slab, int index, ulong nextLease)
     {
         TakeBack(slab, index, nextLease);
@@ -55,21 +60,24 @@ internal abstract class SlabOwner(PoolParts parts)
     /// <summary>Blocks that are rented or quarantined.</summary>
     public abstract long Outstanding { get; }
 
-    /// <summary>Blocks that callers have. Never too few; for a moment it may count one that leaves the quarantine.</summary>
+    /// <summary>Blocks that callers have. It is never too low; for a moment it may count one that leaves the quarantine.</summary>
     public long Rented => Outstanding - Quarantined;
 
-    /// <summary>Gives back every slab of which no block is rented. The others go with their last block. It is called once, when the pool is closed.</summary>
+    /// <summary>
+    /// Gives back every slab of which no block is rented. The others are given back with their last block. The pool
+    /// calls it once, when it is closed.
+    /// </summary>
     public abstract void ReleaseIdle();
 
-    /// <summary>Gives back what has been idle since that timestamp or longer.</summary>
+    /// <summary>Gives back memory that has been idle since the given timestamp or longer.</summary>
     public virtual void Trim(long idleSince)
     {
     }
 
-    /// <summary>A lease has ended, and the block is still held.</summary>
+    /// <summary>Counts a block whose lease has ended, and that is still held.</summary>
     /// <param name="slab">Its slab.</param>
-    /// <param name="holds">How many operations and exposures hold it, but for those that timed out.</param>
-    /// <param name="tracker">What watched the lease, if anything did.</param>
+    /// <param name="holds">The number of operations and exposures that hold it, without those that timed out.</param>
+    /// <param name="tracker">The watch over the lease, if there was one.</param>
     public void OnQuarantined(Slab slab, int holds, LeaseTracker? tracker)
     {
         Interlocked.Increment(ref _quarantined);
@@ -87,10 +95,10 @@ internal abstract class SlabOwner(PoolParts parts)
         Parts.Signals.AfterRelease();
     }
 
-    /// <summary>Puts a block where it can be rented again, or gives its memory back where the pool is closed.</summary>
+    /// <summary>Puts a block where it can be rented again, or gives its memory back if the pool is closed.</summary>
     private protected abstract void TakeBack(Slab slab, int index, ulong nextLease);
 
-    /// <summary>The current thread's magazine; null where it has none.</summary>
+    /// <summary>Returns the current thread's magazine; null if it has none.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     protected Magazine? OwnMagazine()
     {

@@ -3,8 +3,13 @@ using AllocTools.Regions;
 
 namespace AllocTools.Pooling;
 
-/// <summary>All that a pool's memory goes back to: the size classes, the direct and user regions, and the registration caches.</summary>
-/// <remarks>It is made empty, because its owners are made of parts that know it; the pool fills it before any request comes.</remarks>
+/// <summary>
+/// All owners that a pool's memory goes back to: the size classes, the direct and user regions, and the registration
+/// caches.
+/// </summary>
+/// <remarks>
+/// It is created empty, because its owners are made of parts that know it; the pool fills it before any request comes.
+/// </remarks>
 internal sealed class SlabOwners(int classCount)
 {
     private SlabOwner[]? _permanent;
@@ -29,19 +34,19 @@ internal sealed class SlabOwners(int classCount)
     /// <summary>Buffers that are rented, registered by the caller, or quarantined.</summary>
     public long Outstanding => All.Sum(o => o.Outstanding);
 
-    /// <summary>Buffers that callers have. What is quarantined comes back when its endpoint is closed.</summary>
+    /// <summary>Buffers that callers have. Quarantined ones come back when their endpoint is closed.</summary>
     public long Rented => All.Sum(o => o.Rented);
 
     /// <summary>Idle bytes in the threads' magazines.</summary>
     public long MagazineBytes => Classes.Sum(c => c.MagazineBytes);
 
-    /// <summary>What was registered at start and is kept for its class.</summary>
+    /// <summary>The memory that was registered at start and is kept for its class.</summary>
     public IReadOnlyList<MemoryRegion> InitialRegions => [.. Classes.SelectMany(c => c.InitialRegions)];
 
     /// <summary>Idle bytes of direct regions and of registration caches.</summary>
     public long IdleRegionBytes => Direct.IdleBytes + Caches.IdleBytes;
 
-    /// <summary>Ends the making. The classes are there already.</summary>
+    /// <summary>Adds the owners that were missing. The classes are there already.</summary>
     public void Complete(DirectRegions direct, UserRegions user)
     {
         _direct = direct;
@@ -49,17 +54,23 @@ internal sealed class SlabOwners(int classCount)
         _permanent = [.. Classes, direct, user];
     }
 
-    /// <summary>Bytes of direct and user regions and of cached registrations that are in use, of those that are so long or longer.</summary>
+    /// <summary>
+    /// Returns the bytes of direct and user regions and of cached registrations that are in use and have at least the
+    /// given length.
+    /// </summary>
     public long RegionsInUse(long atLeast, bool directToo) => User.InUse(atLeast) + Caches.InUse(atLeast) + (directToo ? Direct.InUse(atLeast) : 0);
 
-    /// <summary>Gives back idle direct regions, then idle registrations of callers' memory, until so many bytes are free.</summary>
+    /// <summary>
+    /// Gives back idle direct regions, then idle registrations of callers' memory, until the given number of bytes is
+    /// free.
+    /// </summary>
     public long ReclaimRegions(long bytes)
     {
         long reclaimed = Direct.Reclaim(bytes);
         return reclaimed < bytes ? reclaimed + Caches.Reclaim(bytes - reclaimed) : reclaimed;
     }
 
-    /// <summary>Gives back what has been idle since that timestamp or longer.</summary>
+    /// <summary>Gives back memory that has been idle since the given timestamp or longer.</summary>
     public void Trim(long idleSince)
     {
         foreach (SlabOwner owner in All)

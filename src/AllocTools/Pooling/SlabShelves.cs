@@ -3,7 +3,10 @@ using System.Numerics;
 
 namespace AllocTools.Pooling;
 
-/// <summary>The slabs of a size class on shelves by how full they are, so that the fullest that has a free block is found at once.</summary>
+/// <summary>
+/// Keeps the slabs of a size class on shelves by how full they are, so that the fullest that has a free block is found
+/// at once.
+/// </summary>
 /// <remarks>
 /// Blocks are taken from the fullest slab, so that the others drain and can be given back. Guarded by the class's lock.
 /// Invariant: Free = Σ free blocks of the slabs; a slab is on the shelf of its fill, and on none when it has no free block.
@@ -31,15 +34,18 @@ internal sealed class SlabShelves(TimeProvider time)
 
     public long Free { get; private set; }
 
-    /// <summary>Bytes of idle slabs that were not there from the start: what may be given back for others. Read without the lock, too.</summary>
+    /// <summary>
+    /// The bytes of idle slabs that were not there from the start: these may be given back for others. Read without the
+    /// lock, too.
+    /// </summary>
     public long IdleBytes => Volatile.Read(ref _idleBytes);
 
     private long _idleBytes;
 
-    /// <summary>The slabs by number. One that has grown is another array.</summary>
+    /// <summary>The slabs by number. When it has to grow, it is replaced by another array.</summary>
     public Slab?[] ByNumber { get; private set; } = [];
 
-    /// <summary>Takes free blocks, as many as there are and fit.</summary>
+    /// <summary>Takes free blocks: as many as there are, and as fit.</summary>
     public int Take(Span<FreeBlock> blocks)
     {
         int taken = 0;
@@ -62,7 +68,7 @@ internal sealed class SlabShelves(TimeProvider time)
         Free += blocks.Length;
         while (!blocks.IsEmpty)
         {
-            // Neighbours in a magazine are mostly of one slab, which changes its shelf once.
+            // Neighbours in a magazine are mostly of one slab, which then changes its shelf only once.
             int number = blocks[0].Slab;
             int count = 1;
             while (count < blocks.Length && blocks[count].Slab == number)
@@ -99,8 +105,8 @@ internal sealed class SlabShelves(TimeProvider time)
         Place(free);
     }
 
-    /// <summary>The slab that is idle for the longest, if there is one.</summary>
-    /// <param name="initialToo">Also of those that were there from the start.</param>
+    /// <summary>Returns the slab that has been idle longest, if there is one.</summary>
+    /// <param name="initialToo">Whether to include those that were there from the start.</param>
     public FreeBlocks? FindIdle(bool initialToo)
     {
         FreeBlocks? idle = _first[0];
@@ -109,9 +115,9 @@ internal sealed class SlabShelves(TimeProvider time)
         return idle;
     }
 
-    /// <summary>The slab that is idle for the longest and was not there from the start, if there is one.</summary>
-    /// <param name="idleSince">Only if it is idle since that timestamp or longer.</param>
-    /// <param name="keepBlocks">Only if so many blocks stay.</param>
+    /// <summary>Returns the slab that has been idle longest and was not there from the start, if there is one.</summary>
+    /// <param name="idleSince">Only if it has been idle since that timestamp or longer.</param>
+    /// <param name="keepBlocks">Only if that many blocks stay.</param>
     public FreeBlocks? FindIdle(long idleSince, long keepBlocks)
     {
         for (FreeBlocks? idle = _first[0]; idle is not null && idle.IdleSince <= idleSince; idle = idle.Next)
@@ -156,7 +162,10 @@ internal sealed class SlabShelves(TimeProvider time)
         return false;
     }
 
-    /// <summary>The bytes of slabs that would be idle if so many blocks came back to them, each by itself; not those that were there from the start.</summary>
+    /// <summary>
+    /// Returns the bytes of slabs that would be idle if the given number of blocks came back to each one alone, without
+    /// those that were there from the start.
+    /// </summary>
     public long IdleBytesWith(long blocks)
     {
         long bytes = 0;
@@ -168,8 +177,11 @@ internal sealed class SlabShelves(TimeProvider time)
         return bytes;
     }
 
-    /// <summary>Adds up the bytes of slabs of which a block is rented and that are so long or longer, and of the others that were there from the start.</summary>
-    /// <param name="atLeast">Bytes; 0: also of those from the start, if one of their blocks is rented.</param>
+    /// <summary>
+    /// Adds up the bytes of slabs that have a rented block and at least the given length, and those of the others that
+    /// were there from the start.
+    /// </summary>
+    /// <param name="atLeast">Bytes; 0: the first sum includes slabs from the start, if one of their blocks is rented.</param>
     /// <param name="large">The sum of the first.</param>
     /// <param name="kept">The sum of the others.</param>
     public void AddUp(long atLeast, ref long large, ref long kept)

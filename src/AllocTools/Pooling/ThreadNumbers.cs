@@ -1,25 +1,26 @@
 namespace AllocTools.Pooling;
 
 /// <summary>
-/// Small numbers of the threads that rent, so that a pool finds a thread's magazine by an index. A dead thread's number
-/// goes to the next new thread, and with it the magazines of that number: nothing waits for a garbage collection.
+/// Gives small numbers to the threads that rent, so that a pool finds a thread's magazine by an index. A dead thread's
+/// number goes to the next new thread, and with it the magazines of that number: nothing waits for a garbage
+/// collection.
 /// </summary>
 /// <remarks>An integer in thread-local storage costs one load; a reference there costs three, one after the other.</remarks>
 internal static class ThreadNumbers
 {
     private static readonly Lock Gate = new();
 
-    // By number. No thread has the number 0.
+    // Indexed by number. No thread has the number 0.
     private static Thread?[] s_threads = new Thread?[16];
     private static int s_count = 1;
 
     [ThreadStatic]
     private static int t_number;
 
-    /// <summary>The current thread's number; 0 where it has none yet.</summary>
+    /// <summary>The current thread's number; 0 if it has none yet.</summary>
     public static int Current => t_number;
 
-    /// <summary>The current thread's number, given to it now where it has none.</summary>
+    /// <summary>Returns the current thread's number, which it gets now if it has none.</summary>
     public static int GetOrTake()
     {
         if (t_number == 0)

@@ -3,7 +3,7 @@ using AllocTools.Regions;
 
 namespace AllocTools.Pooling;
 
-/// <summary>Memory that callers own, registered until they dispose the buffer. It counts against the cap.</summary>
+/// <summary>Registers memory that callers own, until they dispose the buffer. It counts against the cap.</summary>
 internal sealed class UserRegions(PoolParts parts) : SlabOwner(parts)
 {
     private readonly Lock _gate = new();
@@ -19,19 +19,19 @@ internal sealed class UserRegions(PoolParts parts) : SlabOwner(parts)
         }
     }
 
-    /// <summary>Bytes of regions that are so long or longer.</summary>
+    /// <summary>Returns the bytes of regions that have at least the given length.</summary>
     public long InUse(long atLeast)
     {
         lock (_gate)
             return _regions.Keys.Sum(r => r.Region.Length >= atLeast ? r.Region.Length : 0);
     }
 
-    /// <summary>Registers memory. The pin is taken over, also where it fails.</summary>
+    /// <summary>Registers memory. It takes over the pin, even if it fails.</summary>
     /// <param name="address">The first byte.</param>
     /// <param name="length">Bytes.</param>
     /// <param name="pin">Keeps it in place.</param>
-    /// <param name="isManaged">It is the garbage collector's, which is mapped and writable.</param>
-    /// <param name="isReadOnly">It is to be registered as memory that is only read.</param>
+    /// <param name="isManaged">Whether it belongs to the garbage collector, so that it is mapped and writable.</param>
+    /// <param name="isReadOnly">Whether to register it as memory that is only read.</param>
     public RmaBuffer Register(nint address, long length, MemoryHandle pin, bool isManaged, bool isReadOnly)
     {
         try
@@ -81,8 +81,8 @@ internal sealed class UserRegions(PoolParts parts) : SlabOwner(parts)
             _regions.Remove(slab, out pin);
             _registeredBytes -= slab.Region.Length;
         }
-        // Where the registration can't be undone the transport may still reach the memory, so it stays pinned. Unpinning runs the
-        // caller's code, possibly on an endpoint's thread.
+        // If the registration can't be undone, the transport may still reach the memory, so it stays pinned. Unpinning
+        // runs the caller's code, possibly on an endpoint's thread.
         if (Parts.Slabs.TryDeregister(slab.Region.Registration, slab.Region.Length))
             Parts.Incidents.Guard("unpinning the caller's memory", () => pin.Dispose());
         else

@@ -2,8 +2,9 @@ namespace AllocTools.Pooling;
 
 /// <summary>Ends waits whose time is up.</summary>
 /// <remarks>
-/// It has a thread of its own, because the system's timers call back on the thread pool, all of whose threads blocked callers may
-/// hold. The thread looks at least every 10 s whether a time-out is left. Another clock (a test's) calls back by itself.
+/// It has a thread of its own, because the system's timers call back on the thread pool, and blocked callers may hold
+/// all threads of that. The thread checks at least every 10 s whether a time-out is left. Another clock (a test's)
+/// calls back without it.
 /// </remarks>
 internal sealed class WaiterClock
 {
@@ -13,11 +14,11 @@ internal sealed class WaiterClock
     private readonly LinkedList<Waiter> _byDeadline = new();
     private readonly OnDemandThread? _thread;
 
-    // When the thread looks next. Its deadline may be gone by then; a new deadline that is later need not wake it.
+    // When the thread looks next. That deadline may be gone by then, and a new deadline that is later need not wake the thread.
     private long _looksAt = long.MaxValue;
 
     /// <param name="settings">The pool's clock and name.</param>
-    /// <param name="incidents">Takes what goes wrong on the thread.</param>
+    /// <param name="incidents">Receives failures on the thread.</param>
     /// <param name="gate">The lock of the lines.</param>
     /// <param name="expire">Ends a wait, if it has not ended.</param>
     public WaiterClock(PoolSettings settings, PoolIncidents incidents, Lock gate, Action<Waiter> expire)
@@ -29,7 +30,7 @@ internal sealed class WaiterClock
             _thread = new OnDemandThread($"{settings.Name} time-outs", incidents.Guarded("timing waiters out", ExpireOverdue));
     }
 
-    /// <summary>Has the wait end in time. The waiter must stand in the queue.</summary>
+    /// <summary>Makes the wait end in time. The waiter must be in the queue.</summary>
     public void Add(Waiter waiter)
     {
         if (waiter.Timeout == Timeout.InfiniteTimeSpan)
@@ -66,8 +67,8 @@ internal sealed class WaiterClock
         timer.Dispose();
     }
 
-    /// <summary>Fails those whose time is up.</summary>
-    /// <returns>The time until the next one's is.</returns>
+    /// <summary>Fails the waiters whose time is up.</summary>
+    /// <returns>The time until the next deadline.</returns>
     private TimeSpan ExpireOverdue()
     {
         while (true)
@@ -90,8 +91,8 @@ internal sealed class WaiterClock
         }
     }
 
-    /// <summary>Nearly all wait for the same time: a new deadline is the last.</summary>
-    /// <returns>True where the thread would look too late.</returns>
+    /// <summary>Inserts a deadline. Nearly all waiters wait for the same time, so a new deadline is usually the last.</summary>
+    /// <returns>True if the thread would look too late.</returns>
     private bool AddDeadline_NeedsLock(Waiter waiter)
     {
         waiter.Deadline = waiter.Since + (long)(waiter.Timeout.TotalSeconds * _time.TimestampFrequency);

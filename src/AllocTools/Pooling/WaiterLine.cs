@@ -5,7 +5,7 @@ namespace AllocTools.Pooling;
 /// <summary>The waiters and their order: a line for each size class and one for the direct regions, and beside them the requests that the <see cref="Registrar"/> serves.</summary>
 /// <remarks>
 /// The first waiter of a class that can't be served lets younger ones of other classes pass, but not more than
-/// <see cref="MaxOvertakes"/> times. A request that stands beside the lines holds back no other, and is not counted.
+/// <see cref="MaxOvertakes"/> times. A request beside the lines holds back no other, and is not counted.
 /// </remarks>
 internal sealed class WaiterLine(int lines)
 {
@@ -24,13 +24,13 @@ internal sealed class WaiterLine(int lines)
     /// <summary>How many requests wait in line.</summary>
     public int Count => Volatile.Read(ref _count);
 
-    /// <summary>The timestamp at which the oldest waiter came; null where none waits.</summary>
+    /// <summary>The timestamp at which the oldest waiter came; null if none waits.</summary>
     public long? OldestSince => Heads() is [{ } oldest, ..] ? oldest.Since : null;
 
     /// <summary>
-    /// Sets the waiter that is being served outside of rounds; null: none is. It does not count as the first in its line
-    /// meanwhile. It is set between rounds, and ends being served at any time: a round that still reads it keeps from the waiter
-    /// what came free, and the next round hands that out.
+    /// Sets the waiter that is being served outside of rounds; null for none. Meanwhile it does not count as the first
+    /// in its line. It is set between rounds, and reset at any time: a round that still reads it withholds from the
+    /// waiter what became free, and the next round hands that out.
     /// </summary>
     public void SetBeingServed(Waiter? waiter) => Volatile.Write(ref _beingServed, waiter);
 
@@ -41,7 +41,7 @@ internal sealed class WaiterLine(int lines)
             return _byClass[classIndex].Count != 0;
     }
 
-    /// <summary>The first waiter of each class that has any, the oldest first.</summary>
+    /// <summary>Returns the first waiter of each class that has any, the oldest first.</summary>
     public List<Waiter> Heads()
     {
         List<Waiter> heads = [];
@@ -57,7 +57,7 @@ internal sealed class WaiterLine(int lines)
         return heads;
     }
 
-    /// <summary>The oldest of all, also of those beside the lines.</summary>
+    /// <summary>Gets the oldest of all waiters, including those beside the lines.</summary>
     public bool TryGetAny([NotNullWhen(true)] out Waiter? waiter)
     {
         waiter = Heads() is [{ } oldest, ..] ? oldest : null;
@@ -66,7 +66,7 @@ internal sealed class WaiterLine(int lines)
         return waiter is not null;
     }
 
-    /// <summary>The oldest waiter that is not being served, of a class of which none was passed over.</summary>
+    /// <summary>Returns the oldest waiter that is not being served, of a class of which none was passed over.</summary>
     public Waiter? FirstNotPassed(List<Waiter> passed)
     {
         Waiter? oldest = null;
@@ -91,7 +91,7 @@ internal sealed class WaiterLine(int lines)
             return older.TrueForAll(w => w.Overtaken < MaxOvertakes);
     }
 
-    /// <summary>A younger request was served before them.</summary>
+    /// <summary>Counts that a younger request was served before them.</summary>
     public void MarkOvertaken(List<Waiter> older)
     {
         lock (Gate)
@@ -105,7 +105,7 @@ internal sealed class WaiterLine(int lines)
             _beside.AddLast(waiter.Place);
     }
 
-    /// <summary>Has what may cancel a waiter end with its wait. False: it has ended already.</summary>
+    /// <summary>Ties the registration that may cancel a waiter to its wait. Returns false if the wait has ended already.</summary>
     public bool TrySetCancellation(Waiter waiter, CancellationTokenRegistration cancellation)
     {
         lock (Gate)
@@ -117,7 +117,7 @@ internal sealed class WaiterLine(int lines)
         }
     }
 
-    /// <summary>Has a waiter that stands beside the lines stand at the end of its own. False: its wait has ended.</summary>
+    /// <summary>Moves a waiter from beside the lines to the end of its own line. Returns false if its wait has ended.</summary>
     public bool TryLineUp(Waiter waiter)
     {
         lock (Gate)
@@ -132,14 +132,17 @@ internal sealed class WaiterLine(int lines)
         }
     }
 
-    /// <summary>The wait has not ended, and no thread is about to end it.</summary>
+    /// <summary>Whether the wait has not ended, and no thread is about to end it.</summary>
     public bool IsWaiting(Waiter waiter)
     {
         lock (Gate)
             return waiter.Place.List is not null;
     }
 
-    /// <summary>Takes a waiter out; the pool's mode must be updated after. False: it was served or failed meanwhile.</summary>
+    /// <summary>
+    /// Takes a waiter out; the pool's mode must be updated afterwards. Returns false if it was served or failed
+    /// meanwhile.
+    /// </summary>
     public bool TryTakeOut(Waiter waiter)
     {
         lock (Gate)

@@ -6,12 +6,12 @@ namespace AllocTools.Pooling;
 
 /// <summary>Serves the requests that wait for room, in the order of their <see cref="WaiterLine"/>.</summary>
 /// <remarks>
-/// A thread that makes room (by a return, or a deregistration) calls <see cref="Signal"/>, which hands idle blocks to the waiters at
-/// once, the oldest first. What must be registered for them is, by a thread of the queue's own: neither a return nor the
-/// thread pool, which blocked callers may hold, is waited for. Those that take nothing of what an older one waits for pass
-/// it without a bound, see <see cref="PoolMemory.IsIndifferent"/>.
-/// No wake-up is lost: a waiter lines up and then signals once itself; a return makes its block visible and then reads
-/// the count of waiters, with a full fence between; so either the return sees the waiter, or the waiter's own round
+/// A thread that makes room (by a return, or a deregistration) calls <see cref="Signal"/>, which hands idle blocks to
+/// the waiters at once, the oldest first. Memory that must be registered for them is registered by a thread of the
+/// queue's own. So it delays no return, and does not depend on the thread pool, which blocked callers may hold. Waiters
+/// that take nothing that an older one waits for pass it without a limit, see <see cref="PoolMemory.IsIndifferent"/>.
+/// No wake-up is lost. A waiter lines up and then signals once itself. A return makes its block visible and then reads
+/// the count of waiters, with a full fence in between. So either the return sees the waiter, or the waiter's own round
 /// sees the block.
 /// </remarks>
 internal sealed class WaiterQueue
@@ -27,7 +27,8 @@ internal sealed class WaiterQueue
     private readonly BlockFinder _finder;
     private readonly IPoolSignals _signals;
 
-    // Held while idle blocks are handed out; before all other locks. What has to be given back is, after it.
+    // Held while idle blocks are handed out, and taken before all other locks. Blocks that have to be given back are
+    // given back after it is released.
     private readonly Lock _rounds = new();
     private readonly OnDemandThread _server;
     private readonly WaiterClock _clock;
@@ -58,10 +59,10 @@ internal sealed class WaiterQueue
         _clock = new WaiterClock(settings, incidents, line.Gate, Expire);
     }
 
-    /// <summary>The server is at work, or about to be.</summary>
+    /// <summary>Whether the server is at work, or about to be.</summary>
     public bool IsAtWork => _server.IsBusy;
 
-    /// <summary>From here on the waiter may fail, time out or be cancelled; it is not in line yet.</summary>
+    /// <summary>Adds a waiter. From here on it may fail, time out or be cancelled; it is not in line yet.</summary>
     public void Add(Waiter waiter, CancellationToken cancellationToken)
     {
         _line.AddBeside(waiter);
@@ -71,7 +72,7 @@ internal sealed class WaiterQueue
             cancellation.Unregister();
     }
 
-    /// <summary>Has a request wait in line for room. From here on it may be served, in its turn.</summary>
+    /// <summary>Lets a request wait in line for room. From here on it may be served when its turn comes.</summary>
     public void Wait(Waiter waiter)
     {
         if (_line.TryLineUp(waiter))
@@ -85,14 +86,17 @@ internal sealed class WaiterQueue
         Signal();
     }
 
-    /// <summary>Draining and closing fail the waiters once: a thread that adds one afterwards calls this.</summary>
+    /// <summary>
+    /// Fails the waiters if the pool is not open. Draining and closing fail them only once, so a thread that adds one
+    /// afterwards calls this.
+    /// </summary>
     public void FailIfNotOpen()
     {
         if (!_lifetime.IsOpen)
             FailAll(_lifetime.NotOpen);
     }
 
-    /// <summary>Ends the wait of one that is not in line. A buffer that comes too late goes back.</summary>
+    /// <summary>Ends the wait of a request that is not in line. A buffer that comes too late is given back.</summary>
     public void Complete(Waiter waiter, RmaBuffer buffer, Exception? error)
     {
         if (!TryRemove(waiter))
@@ -103,7 +107,9 @@ internal sealed class WaiterQueue
             Fail(waiter, error);
     }
 
-    /// <summary>There may be room: hands out what is idle, and has registered for waiters what fits.</summary>
+    /// <summary>
+    /// Serves waiters because there may be room: hands out idle blocks, and lets the server register memory that fits.
+    /// </summary>
     public void Signal()
     {
         HandOut();
@@ -138,8 +144,9 @@ internal sealed class WaiterQueue
         // One round at a time, so that no two take a block for the same waiter.
         lock (_rounds)
         {
-            // What comes free in the middle of a round is not for the younger ones of a class whose head was passed over
-            // just before: the thread that made it free has a round of its own, which begins with that head.
+            // Memory that becomes free in the middle of a round is not for the younger waiters of a class whose head
+            // was passed over just before: the thread that made it free has a round of its own, which begins with that
+            // head.
             List<Waiter> passed = [];
             while (_line.FirstNotPassed(passed) is { } waiter)
             {
@@ -168,14 +175,17 @@ internal sealed class WaiterQueue
             buffer.GiveBack();
     }
 
-    /// <summary>The server thread's work: has memory registered for waiters, outside of rounds. Meanwhile the other waiters are served.</summary>
+    /// <summary>
+    /// Does the server thread's work: registers memory for waiters, outside of rounds. Meanwhile the other waiters are
+    /// served.
+    /// </summary>
     private TimeSpan ServeByRegistering()
     {
         List<Waiter> passed = [];
         List<RmaBuffer> unused = [];
         while (true)
         {
-            // This also hands out what came free for the waiter that was just being served, and was kept from it meanwhile.
+            // This also hands out what became free for the waiter that was just being served, and was withheld from it meanwhile.
             HandOut();
             Waiter? waiter;
             lock (_rounds)
@@ -206,11 +216,11 @@ internal sealed class WaiterQueue
     /// <summary>Takes memory for a waiter, and takes it out of the queue; see <see cref="Finish"/>.</summary>
     /// <param name="waiter">The waiter.</param>
     /// <param name="passed">Older ones that could not be served.</param>
-    /// <param name="mayRegister">Memory may be registered for it.</param>
-    /// <param name="unused">Gets what was taken in vain.</param>
-    /// <param name="buffer">What it gets.</param>
+    /// <param name="mayRegister">Whether memory may be registered for it.</param>
+    /// <param name="unused">Receives what was taken in vain.</param>
+    /// <param name="buffer">The memory that it gets.</param>
     /// <param name="error">Why it fails.</param>
-    /// <returns>True where the waiter has left its line, with a buffer or an error.</returns>
+    /// <returns>True if the waiter has left its line, with a buffer or an error.</returns>
     private bool TryTake(Waiter waiter, List<Waiter> passed, bool mayRegister, List<RmaBuffer> unused, out RmaBuffer buffer, out Exception? error)
     {
         bool mayOvertake = _line.MayOvertake(passed);
@@ -229,7 +239,7 @@ internal sealed class WaiterQueue
         }
         catch (Exception e)
         {
-            // The request gets whatever a provider throws; here it would end the process.
+            // The request gets whatever a provider throws; on this thread it would end the process.
             error = e;
             return _line.TryTakeOut(waiter);
         }
@@ -240,14 +250,14 @@ internal sealed class WaiterQueue
         }
         if (!_lifetime.IsOpen)
         {
-            // Closed while memory was registered.
+            // The pool was closed while memory was registered.
             unused.Add(buffer);
             error = _lifetime.NotOpen();
             return _line.TryTakeOut(waiter);
         }
         if (!_line.TryTakeOut(waiter))
         {
-            // It gave up meanwhile.
+            // The waiter gave up meanwhile.
             unused.Add(buffer);
             return false;
         }
@@ -297,7 +307,7 @@ internal sealed class WaiterQueue
         RmaPoolExhaustedException error = _refusals.TimedOut(waiter.Length, waiter.Timeout);
         waiter.InContext(() => Record(waiter, "timeout"));
         waiter.SetException(error);
-        // A younger one that it held back may fit now.
+        // A younger waiter that it held back may fit now.
         Signal();
     }
 
@@ -307,7 +317,7 @@ internal sealed class WaiterQueue
             _counters.Instruments?.RecordWait(_settings.Time.GetElapsedTime(waiter.Since), errorType);
     }
 
-    /// <summary>Takes a waiter out. False: it was served or failed meanwhile.</summary>
+    /// <summary>Takes a waiter out. Returns false if it was served or failed meanwhile.</summary>
     private bool TryRemove(Waiter waiter)
     {
         if (!_line.TryTakeOut(waiter))

@@ -11,7 +11,7 @@ namespace AllocTools.Providers;
 /// </summary>
 internal static class LibraryProviders
 {
-    /// <summary>The names of the keys; those in subsections with their path.</summary>
+    /// <summary>The names of the keys; those in subsections include their path.</summary>
     public static IReadOnlyCollection<string> Keys { get; } =
         [.. new[] { PathsOf("", LibfabricOptionKeys.All), PathsOf("", HostProviderOptionKeys.All), PathsOf("", UcxOptionKeys.All), PathsOf("", MpiOptionKeys.All) }
             .SelectMany(static paths => paths).Distinct(StringComparer.OrdinalIgnoreCase)];

@@ -8,9 +8,9 @@ namespace AllocTools.Providers;
 public static class RmaEndpointOptionKeys
 {
     /// <summary>Adds a key for each option that every endpoint has.</summary>
-    /// <typeparam name="TOptions">The options, which may have more.</typeparam>
-    /// <param name="keys">Where to add them.</param>
-    /// <returns>The keys.</returns>
+    /// <typeparam name="TOptions">The options, which may have further keys.</typeparam>
+    /// <param name="keys">The keys to which they are added.</param>
+    /// <returns>The same keys.</returns>
     public static RmaOptionKeys<TOptions> EndpointOptions<TOptions>(this RmaOptionKeys<TOptions> keys)
         where TOptions : RmaEndpointOptions
     {

@@ -4,8 +4,8 @@ using AllocTools.Validation;
 
 namespace AllocTools.Providers;
 
-/// <summary>A key of the configuration: its name, its kind, and the way in which its value is set in the options.</summary>
-/// <remarks>Created by <see cref="RmaOptionKeys{TOptions}"/>. Safe to use from any thread.</remarks>
+/// <summary>A key of the configuration: its name, its kind, and how its value is set in the options.</summary>
+/// <remarks>It is created by <see cref="RmaOptionKeys{TOptions}"/>, and is safe to use from any thread.</remarks>
 [Experimental(ExperimentalId.Providers)]
 public sealed class RmaOptionKey
 {
@@ -18,10 +18,10 @@ public sealed class RmaOptionKey
         Kind = kind;
     }
 
-    /// <summary>The key as written in a file, ignoring case.</summary>
+    /// <summary>The key as it is written in a file; case is ignored.</summary>
     public string Name { get; }
 
-    /// <summary>The kind of its value.</summary>
+    /// <summary>The kind of the key's value.</summary>
     public RmaOptionKind Kind { get; }
 
     /// <summary>The names of a choice; otherwise empty.</summary>
@@ -31,7 +31,7 @@ public sealed class RmaOptionKey
     public IReadOnlyList<RmaOptionKey> Keys { get; internal init; } = [];
 
     /// <summary>
-    /// For a time: the longest value that a binder suggests if it can't read the text. It is 24 hours, unless the key
+    /// For a time: the longest value that a binder suggests if it can't parse the text. It is 24 hours, unless the key
     /// has a lower limit.
     /// </summary>
     [EditorBrowsable(EditorBrowsableState.Never)]
@@ -48,10 +48,10 @@ public sealed class RmaOptionKey
     internal Func<object, object>? Opener { get; init; }
 
     /// <summary>Sets the option of a key that has one value. Binders call this.</summary>
-    /// <param name="options">The options that the key is of.</param>
+    /// <param name="options">The options that the key belongs to.</param>
     /// <param name="value">
-    /// The value in the normal spelling of its kind: whole numbers and sizes in digits, times as <c>c</c> formats them,
-    /// <c>true</c> or <c>false</c>, the declared names of choices with <c>", "</c> between.
+    /// The value in the normal spelling of its kind: whole numbers and sizes in digits, times as <c>c</c> formats
+    /// them, <c>true</c> or <c>false</c>, the declared names of choices separated by <c>", "</c>.
     /// </param>
     /// <exception cref="InvalidOperationException">The key has more than one value.</exception>
     /// <exception cref="FormatException">The value does not have that spelling.</exception>
@@ -59,9 +59,9 @@ public sealed class RmaOptionKey
     public void Set(object options, string value) => (ValueSetter ?? throw Unfit())(options, value);
 
     /// <summary>Sets one entry of a <see cref="RmaOptionKind.Map"/>. Binders call this.</summary>
-    /// <param name="options">The options that the key is of.</param>
+    /// <param name="options">The options that the key belongs to.</param>
     /// <param name="name">The entry's name.</param>
-    /// <param name="value">Its text.</param>
+    /// <param name="value">The entry's text.</param>
     /// <exception cref="InvalidOperationException">The key is not a map.</exception>
     [EditorBrowsable(EditorBrowsableState.Never)]
     public void Set(object options, string name, string value) => (EntrySetter ?? throw Unfit())(options, name, value);
@@ -69,7 +69,7 @@ public sealed class RmaOptionKey
     /// <summary>
     /// Returns the options that the keys below belong to: those of a section, or those of a new entry of a list. Binders call this.
     /// </summary>
-    /// <param name="options">The options that the key is of.</param>
+    /// <param name="options">The options that the key belongs to.</param>
     /// <exception cref="InvalidOperationException">The key has no keys below it.</exception>
     [EditorBrowsable(EditorBrowsableState.Never)]
     public object Open(object options) => (Opener ?? throw Unfit())(options);

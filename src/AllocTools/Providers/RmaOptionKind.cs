@@ -18,21 +18,21 @@ public enum RmaOptionKind
     /// <summary><c>true</c> or <c>false</c>.</summary>
     Flag = 3,
 
-    /// <summary>One of some names; see <see cref="RmaOptionKey.Choices"/>.</summary>
+    /// <summary>One of several names; see <see cref="RmaOptionKey.Choices"/>.</summary>
     Choice = 4,
 
-    /// <summary>One or more of some names, separated by commas.</summary>
+    /// <summary>One or more of several names, separated by commas.</summary>
     Choices = 5,
 
     /// <summary>Any text.</summary>
     Text = 6,
 
-    /// <summary>Keys of its own; see <see cref="RmaOptionKey.Keys"/>.</summary>
+    /// <summary>A section with keys of its own; see <see cref="RmaOptionKey.Keys"/>.</summary>
     Section = 7,
 
     /// <summary>A list of sections.</summary>
     List = 8,
 
-    /// <summary>Strings by arbitrary names.</summary>
+    /// <summary>A map from arbitrary names to strings.</summary>
     Map = 9,
 }

@@ -5,14 +5,14 @@ using AllocTools.Regions;
 namespace AllocTools.Providers;
 
 /// <summary>
-/// The information that <c>AddRmaMemoryPool</c> needs about a provider with options: their type, how they are bound and
-/// validated, and how the provider is created from them. See <see cref="RmaProviderDescriptor{TOptions}"/>.
+/// Describes a provider with options to <c>AddRmaMemoryPool</c>: the options' type, how they are bound and validated,
+/// and how the provider is created from them. See <see cref="RmaProviderDescriptor{TOptions}"/>.
 /// </summary>
-/// <remarks>Safe to use from any thread.</remarks>
+/// <remarks>It is safe to use from any thread.</remarks>
 [Experimental(ExperimentalId.Providers)]
 public abstract class RmaProviderDescriptor
 {
-    /// <summary>The default subsection of a pool's section with a provider's options.</summary>
+    /// <summary>The default name of the subsection of a pool's section that contains a provider's options.</summary>
     public const string DefaultSectionName = "Provider";
 
     private protected RmaProviderDescriptor(IReadOnlyList<RmaOptionKey> keys) => Keys = keys;
@@ -24,8 +24,8 @@ public abstract class RmaProviderDescriptor
     public IReadOnlyList<RmaOptionKey> Keys { get; }
 
     /// <summary>
-    /// The subsection of the pool's section with the options. Default: <see cref="DefaultSectionName"/>, so that one
-    /// section serves any provider that the application chooses at run time.
+    /// The subsection of the pool's section that contains the options. Default: <see cref="DefaultSectionName"/>, so
+    /// that one section serves any provider that the application chooses at run time.
     /// </summary>
     /// <exception cref="ArgumentException">The name is empty or has a colon.</exception>
     public string SectionName
@@ -41,15 +41,15 @@ public abstract class RmaProviderDescriptor
     } = DefaultSectionName;
 
     /// <summary>
-    /// Keys of other providers that the section may have, for an application that chooses the provider at run time;
-    /// with their path if they are in a subsection that both have, such as <c>Endpoint:Port</c>. Default: none; any key
-    /// that is not the provider's own is an error.
+    /// Keys of other providers that the section may have, for an application that chooses the provider at run time.
+    /// Keys in a subsection that both providers have are given with their path, such as <c>Endpoint:Port</c>. Default:
+    /// none; any key that is not the provider's own is an error.
     /// </summary>
     public IReadOnlyCollection<string> ForeignKeys { get; init; } = [];
 
     /// <summary>
     /// The type of the endpoints, by which services may request the pool's endpoint, in addition to
-    /// <see cref="IRmaEndpoint"/>. Default: null, none.
+    /// <see cref="IRmaEndpoint"/>. Default: null, which means no other type.
     /// </summary>
     /// <exception cref="ArgumentException">The type does not implement <see cref="IRmaEndpoint"/>.</exception>
     public Type? EndpointType
@@ -64,7 +64,7 @@ public abstract class RmaProviderDescriptor
     }
 
     /// <summary>Creates the provider of a pool.</summary>
-    /// <param name="services">The container, which has the options.</param>
+    /// <param name="services">The container, which provides the options.</param>
     /// <param name="poolName">The name of the options.</param>
     public abstract IRmaProvider Create(IServiceProvider services, string poolName);
 

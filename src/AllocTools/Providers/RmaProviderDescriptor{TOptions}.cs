@@ -6,11 +6,11 @@ using Microsoft.Extensions.Options;
 namespace AllocTools.Providers;
 
 /// <summary>
-/// The information that <c>AddRmaMemoryPool</c> needs about a provider with options. The provider returns it as
-/// <see cref="IRmaProvider.Descriptor"/>; it is the same for all its pools.
+/// Describes a provider with options to <c>AddRmaMemoryPool</c>. The provider returns it as
+/// <see cref="IRmaProvider.Descriptor"/>; it is the same for all pools of the provider.
 /// </summary>
-/// <typeparam name="TOptions">
-/// The options. Those of a pool have the pool's name; the application may set more of them with the builder's <c>ConfigureProvider</c>.
+/// <typeparam name="TOptions"> The type of the options. The options of a pool have the pool's name; the application
+/// may set more of them with the builder's <c>ConfigureProvider</c>.
 /// </typeparam>
 /// <param name="keys">The keys of the provider's section, each with the option that it sets.</param>
 /// <param name="create">Creates the provider of a pool from its options, which are valid, and from other services of the container.</param>
@@ -27,8 +27,8 @@ public sealed class RmaProviderDescriptor<[DynamicallyAccessedMembers(Dynamicall
     public override Type OptionsType => typeof(TOptions);
 
     /// <summary>
-    /// The rules of the options; may be null. A failure starts with the option's name, such as <c>Endpoint:SpinTime is
-    /// …</c>; the path of the section, or the pool's name, is added before it.
+    /// The validator of the options; may be null. A failure starts with the option's name, such as
+    /// <c>Endpoint:SpinTime is …</c>; the path of the section, or the pool's name, is added before it.
     /// </summary>
     public IValidateOptions<TOptions>? Validator { get; init; }
 

@@ -26,7 +26,7 @@ public sealed class MemoryRegion
     /// </summary>
     public bool IsWritable { get; }
 
-    /// <summary>The local descriptor (fi_mr_desc); 0 where the provider has none.</summary>
+    /// <summary>The local descriptor (fi_mr_desc); 0 if the provider has none.</summary>
     public nint LocalDescriptor => Registration.LocalDescriptor;
 
     /// <summary>The provider's own object.</summary>

@@ -29,7 +29,7 @@ internal static class UcxAddress
     }
 
     /// <summary>Splits an address into its parts.</summary>
-    /// <returns>The error in it; null if it can be used.</returns>
+    /// <returns>The reason why the address can't be used; null if it can.</returns>
     public static string? FindReasonAgainst(ReadOnlySpan<byte> address, UcxErrorHandling errorHandling)
     {
         if (address.Length < HeaderLength + ChecksumLength || !address.StartsWith(Mark))
@@ -56,6 +56,6 @@ internal static class UcxTag
     public const ulong Message = 1UL << 62;
     public const ulong Notification = 2UL << 62;
 
-    /// <summary>A unique number of an endpoint.</summary>
+    /// <summary>Returns a unique number for an endpoint.</summary>
     public static ulong NewNumber() => BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(sizeof(ulong))) & SenderMask;
 }

@@ -9,10 +9,10 @@ internal sealed class UcxPeer(byte[] address) : RmaDriverPeer(address)
 {
     private UcxConnection? _connection;
 
-    /// <summary>The number in the tags of its messages.</summary>
+    /// <summary>The number in the tags of the peer's messages.</summary>
     public ulong Sender { get; } = UcxAddress.NumberOf(address);
 
-    /// <summary>Set before any operation is started with it.</summary>
+    /// <summary>The peer's connection. It is set before any operation with the peer is started.</summary>
     public UcxConnection Connection
     {
         get => Volatile.Read(ref _connection)!;
@@ -22,9 +22,9 @@ internal sealed class UcxPeer(byte[] address) : RmaDriverPeer(address)
 
 /// <summary>The UCX side of a peer (ucp_ep_h): its unpacked keys, and the writes that no flush covers yet.</summary>
 /// <remarks>
-/// A put ends when its source may be reused, which does not mean that the bytes have reached the target: they have when
-/// a later flush has ended. So each write waits for a flush. A single write is flushed immediately; writes that are
-/// followed by others, or posted during a flush, are flushed together by the next turn.
+/// A put ends when its source may be reused. The bytes have reached the target only when a later flush has ended, so
+/// each write waits for a flush. A single write is flushed immediately; writes that are followed by others, or posted
+/// during a flush, are flushed together by the next progress turn.
 /// </remarks>
 internal sealed unsafe class UcxConnection
 {
@@ -71,10 +71,10 @@ internal sealed unsafe class UcxConnection
         set => _hasFailed = value;
     }
 
-    /// <summary>Whether another connection has replaced it, so that no more operations are started with it.</summary>
+    /// <summary>Whether another connection has replaced this one, so that no more operations are started with it.</summary>
     public bool IsRetired => _isRetired;
 
-    /// <summary>Prevents new operations on it. Operations that were announced before may continue.</summary>
+    /// <summary>Prevents new operations on the connection. Operations that were announced before may continue.</summary>
     public void Retire()
     {
         lock (_keysGate)
@@ -84,12 +84,12 @@ internal sealed unsafe class UcxConnection
         Interlocked.MemoryBarrierProcessWide();
     }
 
-    /// <summary>Opens it.</summary>
+    /// <summary>Opens the connection.</summary>
     /// <param name="worker">The worker (ucp_worker_h).</param>
     /// <param name="address">The address of the peer's worker.</param>
     public sbyte Open(void* worker, ReadOnlySpan<byte> address)
     {
-        // This is more than UCX reads if an address claims to be longer than it is.
+        // If an address claims to be longer than it is, UCX reads less than this beyond its end.
         const int Room = 8192;
         byte* copy = (byte*)NativeMemory.AllocZeroed((nuint)(address.Length + Room));
         address.CopyTo(new Span<byte>(copy, address.Length));
@@ -108,11 +108,11 @@ internal sealed unsafe class UcxConnection
         return status;
     }
 
-    /// <summary>Unpacks a key for it.</summary>
+    /// <summary>Unpacks a key for the connection.</summary>
     /// <exception cref="RmaProviderException">UCX refused, or the connection is closed.</exception>
     public nint Unpack(ReadOnlySpan<byte> packed, Lock? calls)
     {
-        // More than UCX reads of any key: one byte of length each for 64 devices.
+        // This is more than UCX reads of any key: one byte of length for each of 64 devices.
         const int Room = 64 * 256;
         byte* copy = (byte*)NativeMemory.AllocZeroed((nuint)(packed.Length + Room));
         packed.CopyTo(new Span<byte>(copy, packed.Length));
@@ -148,8 +148,8 @@ internal sealed unsafe class UcxConnection
     /// Releases all keys permanently: after the operations that use them, and before the connection, as
     /// ucp_rkey_destroy requires.
     /// </summary>
-    /// <param name="calls">Taken for each call.</param>
-    /// <param name="areInUse">Whether operations use them, so that they stay.</param>
+    /// <param name="calls">The lock that is held for each call.</param>
+    /// <param name="areInUse">Whether operations use the keys, so that they must stay.</param>
     public void EndKeys(Lock? calls, bool areInUse)
     {
         lock (_keysGate)
@@ -170,9 +170,9 @@ internal sealed unsafe class UcxConnection
     /// <summary>Notes a write whose put was posted.</summary>
     /// <param name="index">The write. Once another write's flush covers it, its index may belong to another operation.</param>
     /// <param name="hasMore">Whether others follow immediately.</param>
-    /// <param name="due">Receives this connection if a turn must flush it.</param>
+    /// <param name="due">Receives this connection if a progress turn must flush it.</param>
     /// <param name="flushes">The source of flushes.</param>
-    /// <returns>A flush to start now, with the write and others; null for none.</returns>
+    /// <returns>A flush to start now, which covers the write and others; null if there is none.</returns>
     public UcxFlush? AddWrite(int index, bool hasMore, UcxDueConnections due, UcxFlushes flushes)
     {
         lock (_gate)
@@ -180,7 +180,7 @@ internal sealed unsafe class UcxConnection
             _unflushed.Add(index);
             if (!hasMore && _flushes == 0)
                 return Take_NeedsLock(flushes);
-            // Within the lock: at the end of the flush that is under way a turn looks for it.
+            // This must be within the lock, because a turn looks for the write at the end of the flush that is in progress.
             if (!_isDue)
                 due.Add(this);
             _isDue = true;
@@ -188,7 +188,7 @@ internal sealed unsafe class UcxConnection
         }
     }
 
-    /// <summary>Takes the writes that a turn must flush.</summary>
+    /// <summary>Takes the writes that a progress turn must flush.</summary>
     /// <returns>A flush to start; null if there is nothing to flush, or if UCX frees its side of the connection.</returns>
     public UcxFlush? TakeDue(UcxFlushes flushes)
     {
@@ -199,18 +199,18 @@ internal sealed unsafe class UcxConnection
         }
     }
 
-    /// <summary>A flush has ended.</summary>
+    /// <summary>Notes that a flush has ended.</summary>
     public void EndFlush()
     {
         lock (_gate)
             _flushes--;
     }
 
-    /// <summary>Starts to close it. The mailbox receives the end of the close.</summary>
-    /// <param name="isForced">Whether to close it without notifying the peer.</param>
+    /// <summary>Starts to close the connection. The mailbox receives the end of the close.</summary>
+    /// <param name="isForced">Whether to close the connection without notifying the peer.</param>
     /// <remarks>
-    /// The request is allocated by UCX: ucp_worker_destroy of UCX 1.13 aborts the process if one allocated by this
-    /// library has not ended, and it can't be released before.
+    /// UCX allocates the request: ucp_worker_destroy of UCX 1.13 aborts the process if a request allocated by this
+    /// library has not ended, and such a request can't be released before.
     /// </remarks>
     public void BeginClose(bool isForced)
     {

@@ -7,7 +7,7 @@ using Microsoft.Extensions.Logging;
 
 namespace AllocTools.Ucx;
 
-/// <summary>A context of UCX (ucp_init): registers memory and opens a worker for each endpoint.</summary>
+/// <summary>A context of UCX (ucp_init), which registers memory and opens a worker for each endpoint.</summary>
 internal sealed unsafe class UcxContext : RmaContext
 {
     public const string ProviderName = "ucx";
@@ -56,7 +56,10 @@ internal sealed unsafe class UcxContext : RmaContext
     /// <summary>The size of UCX's part of a request.</summary>
     public nuint RequestSize { get; }
 
-    /// <summary>The lock for each call, if UCX was built without thread support, or if less was requested; null if any thread may call at any time.</summary>
+    /// <summary>
+    /// The lock for each call, if UCX was built without thread support, or if less was requested; null if any thread
+    /// may call at any time.
+    /// </summary>
     public Lock? Calls { get; }
 
     /// <summary>The thread mode that is requested for workers.</summary>
@@ -177,7 +180,7 @@ internal sealed unsafe class UcxContext : RmaContext
     }
 }
 
-/// <summary>The scope of a UCX call, or of several related calls, if calls must be made one after the other.</summary>
+/// <summary>The scope of one UCX call, or of several related calls, which holds the lock if calls must be serialized.</summary>
 internal readonly ref struct UcxCall
 {
     private readonly Lock? _calls;

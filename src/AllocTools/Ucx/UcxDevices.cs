@@ -7,18 +7,18 @@ using Microsoft.Extensions.Logging.Abstractions;
 namespace AllocTools.Ucx;
 
 /// <summary>
-/// The network devices that a context should use. UCX continues without a device that it does not find, and reports
-/// that only on standard error.
+/// Checks the network devices that a context should use. UCX continues without a device that it does not find, and
+/// reports that only on standard error.
 /// </summary>
 internal static unsafe class UcxDevices
 {
     /// <summary>Checks whether the named devices exist, and logs missing ones.</summary>
     /// <param name="library">UCX.</param>
     /// <param name="options">The options.</param>
-    /// <param name="parameters">Those of the context.</param>
+    /// <param name="parameters">The parameters of the context.</param>
     /// <param name="transports">The transports that the context has opened.</param>
-    /// <param name="logger">Where to log.</param>
-    /// <exception cref="RmaProviderException">None of them exists.</exception>
+    /// <param name="logger">The log for missing devices.</param>
+    /// <exception cref="RmaProviderException">None of the named devices exists.</exception>
     public static void Check(UcxLibrary library, UcxOptions options, ucp_params* parameters, IReadOnlyList<string> transports, ILogger logger)
     {
         string[] missing = Missing(UcxEnvironment.DevicesInForce(options), transports);
@@ -38,7 +38,7 @@ internal static unsafe class UcxDevices
         Log.UcxDevicesMissing(logger, UcxEnvironment.DescribeDevices(options), string.Join(", ", missing), all);
     }
 
-    /// <summary>The devices of a list that no transport has opened; none if the list does not consist of names.</summary>
+    /// <summary>Returns the devices of a list that no transport has opened; none if the list does not consist of names.</summary>
     public static string[] Missing(string? list, IReadOnlyList<string> transports)
     {
         string[] names = Named(list);
@@ -50,13 +50,13 @@ internal static unsafe class UcxDevices
 
     private static string[] Named(string? list) => (list ?? "").Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
 
-    /// <summary>The devices of some transports that others don't have.</summary>
+    /// <summary>Returns the devices of some transports that others don't have.</summary>
     private static string[] Without(IReadOnlyList<string> transports, IReadOnlyList<string> others) =>
         [.. transports.Select(DeviceOf).Except(others.Select(DeviceOf))];
 
     private static string DeviceOf(string transport) => transport[(transport.IndexOf('/', StringComparison.Ordinal) + 1)..];
 
-    /// <summary>The transports of a context that may use all devices.</summary>
+    /// <summary>Returns the transports of a context that may use all devices.</summary>
     private static IReadOnlyList<string> All(UcxLibrary library, UcxOptions options, ucp_params* parameters)
     {
         void* config = UcxEnvironment.ReadConfig(library, options, NullLogger.Instance);

@@ -23,9 +23,10 @@ internal sealed unsafe partial class UcxDriver
     }
 
     /// <remarks>
-    /// UCX destroys a connection that its peer has opened, too, only with the worker or when it breaks: for UCX the peer may go on sending
-    /// (ucp_ep_disconnected). A peer that is inserted and removed again and again would leave a socket each time. So its connection stays until it breaks,
-    /// and the peer gets it again when it is inserted again. Without error handling nobody would notice that it is broken, so it is closed.
+    /// UCX destroys a connection that its peer has opened as well only with the worker or when it breaks: for UCX the
+    /// peer may continue to send (ucp_ep_disconnected). A peer that is repeatedly inserted and removed would leave a
+    /// socket each time. Therefore its connection stays until it breaks, and the peer gets it back when it is inserted
+    /// again. Without error handling nothing would detect that the connection is broken, so it is closed.
     /// </remarks>
     public override bool TryRemovePeer(ulong number)
     {
@@ -64,7 +65,7 @@ internal sealed unsafe partial class UcxDriver
 
     protected internal override void OnPeerRemoved(RmaDriverPeer peer) => _senders.TryRemove(new KeyValuePair<ulong, UcxPeer>(((UcxPeer)peer).Sender, (UcxPeer)peer));
 
-    /// <summary>The sender of a message; null if it is not an inserted peer.</summary>
+    /// <summary>Returns the sender of a message; null if it is not an inserted peer.</summary>
     public UcxPeer? FindSender(UcxRequest* request) => _senders.GetValueOrDefault(request->Info.sender_tag & UcxTag.SenderMask);
 
     private const string GoneReason = "its process has ended, its endpoint was closed, or it can't be reached";
@@ -96,7 +97,7 @@ internal sealed unsafe partial class UcxDriver
             $" No transport that both sides have reaches the peer. {_context.DescribeTransports()} Both sides must allow a common transport. Shared memory counts only if ErrorHandling is None or both sides name it (shm); UCX_SYSV_ERROR_HANDLING and UCX_POSIX_ERROR_HANDLING must not be n then.");
     }
 
-    /// <summary>The connection of a peer; a new one if a lost peer was inserted again before its operations had ended.</summary>
+    /// <summary>Returns the connection of a peer, or a new one if a lost peer was inserted again before its operations had ended.</summary>
     private UcxConnection Renewed(RmaDriverPeer peer)
     {
         UcxConnection connection;
@@ -141,8 +142,8 @@ internal sealed unsafe partial class UcxDriver
     }
 
     /// <param name="connection">The connection.</param>
-    /// <param name="isForced">Whether its running operations end with it.</param>
-    /// <param name="isBusy">Whether operations on it are running, and use its keys.</param>
+    /// <param name="isForced">Whether the connection's running operations end with it.</param>
+    /// <param name="isBusy">Whether operations on the connection are running and use its keys.</param>
     private void BeginClose(UcxConnection connection, bool isForced, bool isBusy)
     {
         Interlocked.Increment(ref _closing);
@@ -156,7 +157,7 @@ internal sealed unsafe partial class UcxDriver
     private void EndClose(UcxRequest* request)
     {
         var connection = (UcxConnection)GCHandle.FromIntPtr(request->Owner).Target!;
-        // After a forced close: running operations have ended together with the connection, so the keys could not be released in between.
+        // After a forced close, running operations have ended together with the connection, so the keys could not be released earlier.
         connection.EndKeys(_calls, areInUse: false);
         if (request->Native != null)
         {

@@ -10,8 +10,8 @@ namespace AllocTools.Ucx;
 
 /// <summary>The UCX part of an endpoint: a worker, and a connection for each peer.</summary>
 /// <remarks>
-/// If UCX is built with thread support, any thread calls it; otherwise a lock is taken for each call. Callbacks put
-/// requests into a mailbox, which the turn empties, because reports may post, which is not allowed inside a call of
+/// If UCX is built with thread support, any thread calls it; otherwise each call holds a lock. Callbacks put requests
+/// into a mailbox, which the progress turn empties: reports may post operations, which is not allowed inside a call of
 /// UCX. See <see cref="UcxConnection"/> for the completion of writes.
 /// </remarks>
 internal sealed unsafe partial class UcxDriver : RmaEndpointDriver
@@ -19,7 +19,7 @@ internal sealed unsafe partial class UcxDriver : RmaEndpointDriver
     /// <summary>The maximum number of progress calls in a turn, and of requests that are processed between them.</summary>
     private const int MostProgress = 64;
 
-    /// <summary>How long closing waits until peers have received their messages.</summary>
+    /// <summary>The time for which closing waits until peers have received their messages.</summary>
     private static readonly TimeSpan CloseTime = TimeSpan.FromSeconds(2);
 
     private readonly UcxContext _context;
@@ -35,7 +35,7 @@ internal sealed unsafe partial class UcxDriver : RmaEndpointDriver
     // This includes those that are being closed.
     private readonly HashSet<UcxConnection> _allConnections = [];
     private readonly ConcurrentDictionary<ulong, UcxPeer> _senders = new();
-    // Replaced connections, until their operations have ended.
+    // These are replaced connections, which are kept until their operations have ended.
     private readonly List<UcxConnection> _retired = [];
     private volatile bool _hasRetired;
     private ulong _lastNumber;
@@ -165,7 +165,7 @@ internal sealed unsafe partial class UcxDriver : RmaEndpointDriver
             _retired.Clear();
         }
         bool mayForce = _context.ErrorHandling == UcxErrorHandling.Peer;
-        // This comes before any are dropped, because an operation that a forced close ends here may continue at the peer.
+        // This is determined before any connection is dropped, because an operation that a forced close ends here may continue at the peer.
         bool isDone = isRecalled || !_context.LetsPeersCopy || !_poster.HasMessages;
         List<UcxConnection> busy = [];
         foreach (UcxConnection connection in connections)
@@ -251,7 +251,7 @@ internal sealed unsafe partial class UcxDriver : RmaEndpointDriver
             return _context.Library.Exports.ucp_request_check_status(request) == UcsStatus.UCS_INPROGRESS;
     }
 
-    /// <summary>Whether writes must be flushed by a turn, which no event triggers.</summary>
+    /// <summary>Called when writes must be flushed by a progress turn, which no event would trigger.</summary>
     public void WakeForDue() => Wake();
 
     private uint Progress()
@@ -310,6 +310,6 @@ internal sealed unsafe partial class UcxDriver : RmaEndpointDriver
             : throw new RmaProviderException($"An endpoint of provider '{UcxContext.ProviderName}' has an address of {copy.Length} bytes; peers accept at most {MostWorkerAddress}. Name fewer Devices.");
     }
 
-    /// <summary>The remaining address, padded to its full size.</summary>
+    /// <summary>The longest address of a worker, which leaves space for the other parts of an endpoint's address.</summary>
     private const int MostWorkerAddress = EndpointAddress.MaxLength - 256;
 }

@@ -8,8 +8,8 @@ using Microsoft.Extensions.Logging;
 namespace AllocTools.Ucx;
 
 /// <summary>
-/// UCX's own settings: those of the process, in its environment, and those of a context. Variables that the operator
-/// has set are kept.
+/// Applies UCX's own settings: those of the process, in its environment, and those of a context. Variables that the
+/// operator has set are kept.
 /// </summary>
 internal static unsafe class UcxEnvironment
 {
@@ -51,7 +51,8 @@ internal static unsafe class UcxEnvironment
                     Given[name] = value;
                 }
             }
-            // By default UCX waits for a TCP connection where it is made: one to a host that does not answer would stop the endpoint, and so all its other peers, for minutes.
+            // By default UCX waits for a TCP connection at the place where it is made: a host that does not answer
+            // would stop the endpoint, and so all its other peers, for minutes.
             NativeEnvironment.TrySet(Prefix + "TCP_CONN_NB", "y");
             // By default UCX does not use shared memory for connections that must detect lost peers; if it is requested by name, it should be used.
             if (options.ErrorHandling == UcxErrorHandling.Peer)
@@ -65,13 +66,13 @@ internal static unsafe class UcxEnvironment
         }
     }
 
-    /// <summary>The effective list of transports; null or empty for all.</summary>
+    /// <summary>Returns the effective list of transports; null or empty for all.</summary>
     public static string? TransportsInForce(UcxOptions options) => NativeEnvironment.Get(Prefix + Transports) ?? options.Transports;
 
-    /// <summary>The effective list of devices; null or empty for all.</summary>
+    /// <summary>Returns the effective list of devices; null or empty for all.</summary>
     public static string? DevicesInForce(UcxOptions options) => NativeEnvironment.Get(Prefix + Devices) ?? options.Devices;
 
-    /// <summary>A sentence with the allowed transports and devices, and their source: the options or the environment.</summary>
+    /// <summary>Returns a sentence with the allowed transports and devices, and their source: the options or the environment.</summary>
     public static string Describe(UcxOptions options) => $"{DescribeTransports(options)}, and {DescribeDevices(options)}.";
 
     /// <inheritdoc cref="Describe"/>
@@ -79,7 +80,7 @@ internal static unsafe class UcxEnvironment
 
     private static string DescribeTransports(UcxOptions options) => DescribeOne(Transports, nameof(UcxOptions.Transports), options.Transports);
 
-    /// <summary>A sentence with the settings from options, any of which UCX may have refused; empty if there are none.</summary>
+    /// <summary>Returns a sentence with the settings from options, any of which UCX may have refused; empty if there are none.</summary>
     public static string DescribeSettings()
     {
         lock (Gate)
@@ -149,7 +150,7 @@ internal static unsafe class UcxEnvironment
             Modify(library, config, Transports, $"{(leavesOut ? list + "," : "^")}{string.Join(',', others)}");
     }
 
-    /// <summary>Sets a setting of a context, whatever the environment has.</summary>
+    /// <summary>Changes a setting of a context, whatever the environment has.</summary>
     public static void Modify(UcxLibrary library, void* config, string name, string value)
     {
         byte* nameText = Utf8StringMarshaller.ConvertToUnmanaged(name);

@@ -1,6 +1,6 @@
 namespace AllocTools.Ucx;
 
-/// <summary>What happens to operations whose peer is gone (ucp_err_handling_mode_t).</summary>
+/// <summary>The handling of operations whose peer is gone (ucp_err_handling_mode_t).</summary>
 public enum UcxErrorHandling
 {
     /// <summary>
@@ -12,7 +12,7 @@ public enum UcxErrorHandling
     Peer = 0,
 
     /// <summary>
-    /// Peers are not monitored: operations with a lost one time out, or fail because its connection is broken (TCP).
+    /// Peers are not monitored: operations with a lost peer time out, or fail because its connection is broken (TCP).
     /// All transports can be used, including shared memory, which has the shortest delays between processes of one
     /// machine.
     /// </summary>

@@ -5,15 +5,15 @@ using AllocTools.Validation;
 namespace AllocTools.Ucx;
 
 /// <summary>
-/// Creates the errors of UCX's failures. Its statuses are reported as the system's error numbers, which have the same
-/// meaning for every provider.
+/// Creates the exceptions for UCX's failures. UCX's statuses are reported as the system's error numbers, which have
+/// the same meaning for every provider.
 /// </summary>
 internal static class UcxErrors
 {
     private const int IoError = 5, Busy = 16, NoDevice = 19, InvalidArgument = 22, NoSpace = 28, NotSupported = 95;
     private const int ConnectionReset = 104, NotConnected = 107, TimedOut = 110, ConnectionRefused = 111, HostUnreachable = 113, Canceled = 125;
 
-    /// <summary>The system's error number that is nearest to a status.</summary>
+    /// <summary>Returns the system's error number that is nearest to a status.</summary>
     public static int NumberOf(sbyte status) => status switch
     {
         UcsStatus.UCS_ERR_NO_MEMORY or UcsStatus.UCS_ERR_NO_RESOURCE => SystemErrors.NoMemory,
@@ -46,7 +46,7 @@ internal static class UcxErrors
     public static RmaRegistrationException Registration(UcxLibrary library, string operation, long length, sbyte status)
     {
         int error = NumberOf(status);
-        // A device that may not lock more memory only reports that its call has failed.
+        // A device that may not lock more memory reports only that its call has failed.
         string advice = SystemShortage.Explain(status == UcsStatus.UCS_ERR_IO_ERROR ? SystemErrors.NoMemory : error);
         return new RmaRegistrationException(
             $"{operation} of {InWords.Size(length)} failed with {SystemErrors.NameOf(error)} ({library.TextOf(status)}) on provider '{UcxContext.ProviderName}'. {advice}".TrimEnd(),

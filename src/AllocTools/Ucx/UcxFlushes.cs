@@ -20,10 +20,10 @@ internal sealed unsafe class UcxFlush
     /// <summary>The connection of the writes.</summary>
     public UcxConnection Connection { get; set; } = null!;
 
-    /// <summary>The writes, by their index.</summary>
+    /// <summary>The indices of the writes.</summary>
     public List<int> Writes { get; set; }
 
-    /// <summary>Frees it, once UCX no longer uses it.</summary>
+    /// <summary>Frees the flush, once UCX no longer uses it.</summary>
     public void Free()
     {
         _request.Free();
@@ -31,7 +31,7 @@ internal sealed unsafe class UcxFlush
     }
 }
 
-/// <summary>The flushes of an endpoint; as many as were in progress at the same time.</summary>
+/// <summary>The flushes of an endpoint. There are as many as were ever in progress at the same time.</summary>
 internal sealed unsafe class UcxFlushes(UcxContext context, UcxMailbox* mailbox, int maxOutstanding)
 {
     private readonly UcxMailbox* _mailbox = mailbox;
@@ -70,11 +70,11 @@ internal sealed unsafe class UcxFlushes(UcxContext context, UcxMailbox* mailbox,
             _free.Push(flush);
     }
 
-    /// <summary>Frees all, once UCX no longer uses them.</summary>
+    /// <summary>Frees all flushes, once UCX no longer uses them.</summary>
     public void Free() => _all.ForEach(static f => f.Free());
 }
 
-/// <summary>The connections with writes that a turn must flush.</summary>
+/// <summary>The connections with writes that a progress turn must flush.</summary>
 internal sealed class UcxDueConnections
 {
     private readonly Lock _gate = new();

@@ -36,8 +36,8 @@ internal sealed unsafe class UcxNotifications
         }
     }
 
-    /// <summary>A receive has ended. The caller must hold the progress turn.</summary>
-    /// <returns>False: it has received no notification.</returns>
+    /// <summary>Processes a receive that has ended. The caller must hold the progress turn.</summary>
+    /// <returns>False if it has received no notification.</returns>
     public bool TryTake(UcxRequest* request, out ulong number)
     {
         _isPosted[request->Index] = false;
@@ -71,7 +71,7 @@ internal sealed unsafe class UcxNotifications
             cb = UcxRequest.Received,
         };
         void* result;
-        // This comes before the call, which may put the request into the mailbox.
+        // This precedes the call, which may put the request into the mailbox.
         _isPosted[index] = true;
         _posted++;
         using (new UcxCall(_calls))

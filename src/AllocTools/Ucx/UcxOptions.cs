@@ -9,33 +9,35 @@ public sealed class UcxOptions
 {
     /// <summary>
     /// The transports that UCX may use, separated by commas, as in UCX_TLS: <c>tcp</c>, <c>shm,tcp</c>, <c>rc</c>
-    /// (<c>ucx_info -d</c> lists them). If the environment sets UCX_TLS, that value is used. Default: none, whatever UCX finds.
+    /// (<c>ucx_info -d</c> lists them). If the environment sets UCX_TLS, that value is used. Default: none, which
+    /// allows all transports that UCX finds.
     /// </summary>
     public string? Transports { get; set; }
 
     /// <summary>
-    /// The network devices that UCX may use, separated by commas, as in UCX_NET_DEVICES: <c>eth0</c>, <c>mlx5_0:1</c>. TCP listens
-    /// at the addresses of all of them. If the environment sets UCX_NET_DEVICES, that value is used. Default: none, all devices.
+    /// The network devices that UCX may use, separated by commas, as in UCX_NET_DEVICES: <c>eth0</c>, <c>mlx5_0:1</c>.
+    /// TCP listens at the addresses of all of them. If the environment sets UCX_NET_DEVICES, that value is used.
+    /// Default: none, which allows all devices.
     /// </summary>
     public string? Devices { get; set; }
 
     /// <summary>
-    /// What happens to operations whose peer is gone; it must be the same for all peers. Default:
+    /// The handling of operations whose peer is gone; it must be the same for all peers. Default:
     /// <see cref="UcxErrorHandling.Peer"/>.
     /// </summary>
     [OptionChoice(typeof(UcxErrorHandling))]
     public UcxErrorHandling ErrorHandling { get; set; } = UcxErrorHandling.Peer;
 
     /// <summary>
-    /// How often UCX checks that an idle peer is still there, if <see cref="ErrorHandling"/> is
-    /// <see cref="UcxErrorHandling.Peer"/>. If the environment sets UCX_KEEPALIVE_INTERVAL, that value is used. The
-    /// check detects a host that is gone, but not a process that hangs; operations with such a process time out.
+    /// The interval at which UCX checks that an idle peer still exists, if <see cref="ErrorHandling"/> is
+    /// <see cref="UcxErrorHandling.Peer"/>. If the environment sets UCX_KEEPALIVE_INTERVAL, that value is used. The check
+    /// detects a host that is gone, but not a process that hangs; operations with such a process time out.
     /// Range: 1 ms to 24 h, or -1 ms for never. Default: 20 s.
     /// </summary>
     [OptionTimeRange(1, OptionTimeRangeAttribute.Day, InfiniteMeans = "never")]
     public TimeSpan KeepaliveInterval { get; set; } = TimeSpan.FromSeconds(20);
 
-    /// <summary>The file of UCX's library libucp. Default: none, the system's <c>libucp.so.0</c>.</summary>
+    /// <summary>The file of UCX's library libucp. Default: none, which selects the system's <c>libucp.so.0</c>.</summary>
     public string? LibraryPath { get; set; }
 
     /// <summary>

@@ -2,7 +2,7 @@ using Microsoft.Extensions.Options;
 
 namespace AllocTools.Ucx;
 
-/// <summary>The rules of <see cref="UcxOptions"/>. All failures at once.</summary>
+/// <summary>Validates <see cref="UcxOptions"/>, and reports all failures at once.</summary>
 public sealed class UcxOptionsValidator : IValidateOptions<UcxOptions>
 {
     /// <summary>The settings that have separate options.</summary>
@@ -36,6 +36,6 @@ public sealed class UcxOptionsValidator : IValidateOptions<UcxOptions>
     }
 }
 
-/// <summary>The ranges of <see cref="UcxOptions"/>, from its attributes.</summary>
+/// <summary>Validates the ranges of <see cref="UcxOptions"/> that its attributes declare.</summary>
 [OptionsValidator]
 internal sealed partial class UcxOptionsRanges : IValidateOptions<UcxOptions>;

@@ -31,7 +31,7 @@ internal struct UcxPostedOperation
     /// <summary>For a write: whether UCX has read its source without an error. Any thread may call this.</summary>
     public readonly bool HasPutSucceeded => Volatile.Read(in HasPutEnded) && Error == UcsStatus.UCS_OK;
 
-    /// <summary>The put has ended.</summary>
+    /// <summary>Notes that the put has ended.</summary>
     public void EndPut(sbyte status)
     {
         Note(status);

@@ -4,7 +4,7 @@ using AllocTools.Ucx.Interop;
 
 namespace AllocTools.Ucx;
 
-/// <summary>Executes operations by calls of UCX, and converts the ends of requests into completions.</summary>
+/// <summary>Executes operations with calls of UCX, and converts the ends of requests into completions.</summary>
 internal sealed unsafe partial class UcxPoster(UcxDriver driver, UcxContext context, void* worker, Lock? calls, UcxMailbox* mailbox, int maxOutstanding, ulong number)
 {
     private readonly void* _worker = worker;
@@ -15,7 +15,7 @@ internal sealed unsafe partial class UcxPoster(UcxDriver driver, UcxContext cont
     private readonly List<UcxConnection> _round = [];
     private readonly UcxFlushes _flushes = new(context, mailbox, maxOutstanding);
 
-    /// <summary>Whether writes wait for a turn to flush them.</summary>
+    /// <summary>Whether writes wait for a progress turn to flush them.</summary>
     public bool HasDue => _due.Any;
 
     /// <summary>The number of started flushes.</summary>
@@ -35,7 +35,7 @@ internal sealed unsafe partial class UcxPoster(UcxDriver driver, UcxContext cont
             posted.Notifies = operation.Notification is not null;
             posted.IsNotifying = false;
         }
-        // This comes before the call: the operation may end, and its object be reused, before the call returns.
+        // This precedes the call: the operation may end, and its object be reused, before the call returns.
         Volatile.Write(ref posted.IsOutstanding, true);
         if (posted.Connection is { IsRetired: true })
         {
@@ -74,7 +74,7 @@ internal sealed unsafe partial class UcxPoster(UcxDriver driver, UcxContext cont
             context.Library.Exports.ucp_request_cancel(_worker, _requests[index]);
     }
 
-    /// <summary>An operation's request has ended. The caller must hold the progress turn.</summary>
+    /// <summary>Processes an operation's request that has ended. The caller must hold the progress turn.</summary>
     public void End(RmaDriverCompletions completions, UcxRequest* request)
     {
         int index = request->Index;
@@ -96,11 +96,11 @@ internal sealed unsafe partial class UcxPoster(UcxDriver driver, UcxContext cont
             completions.Complete(index, 0);
     }
 
-    /// <summary>A flush has ended, and with it the writes that it covers. The caller must hold the progress turn.</summary>
+    /// <summary>Processes a flush that has ended, and with it the writes that it covers. The caller must hold the progress turn.</summary>
     public void EndFlush(RmaDriverCompletions completions, UcxFlush flush)
     {
         sbyte status = flush.Request->Status;
-        // This comes before any report, because writes that a report posts may be flushed immediately.
+        // This precedes all reports, because writes that a report posts may be flushed immediately.
         flush.Connection.EndFlush();
         foreach (int index in flush.Writes)
         {
@@ -116,7 +116,7 @@ internal sealed unsafe partial class UcxPoster(UcxDriver driver, UcxContext cont
     /// <summary>Whether operations with a peer are outstanding. No operation may be posted to it meanwhile.</summary>
     public bool IsOutstanding(UcxConnection connection) => Array.Exists(_posted, p => p.IsOutstanding && p.Connection == connection);
 
-    /// <summary>Frees all, once the worker is destroyed.</summary>
+    /// <summary>Frees all native memory, once the worker is destroyed.</summary>
     public void Free()
     {
         _requests.Free();
@@ -139,10 +139,10 @@ internal sealed unsafe partial class UcxPoster(UcxDriver driver, UcxContext cont
         }
         if (UcxLibrary.IsError(result))
             return Refused(ref posted, result);
-        // The operation stays this one until a flush covers it, whatever its request does.
+        // The index keeps belonging to this operation until a flush covers it, whatever its request does.
         if (result == null)
             posted.HasPutEnded = true;
-        // From there on another write's flush may cover it, and its index may belong to another operation.
+        // From this point another write's flush may cover the operation, and its index may belong to another one.
         if (posted.Connection.AddWrite(index, hasMore, _due, _flushes) is not { } flush || !Start(flush, index))
             return RmaPostResult.Posted;
         if (posted.Notifies)
@@ -215,8 +215,8 @@ internal sealed unsafe partial class UcxPoster(UcxDriver driver, UcxContext cont
     };
 
     /// <summary>
-    /// The result of an operation that ends with its request. If UCX has accepted it, its index may already belong to
-    /// another operation.
+    /// Returns the result of an operation that ends with its request. If UCX has accepted it, its index may already
+    /// belong to another operation.
     /// </summary>
     private static RmaPostResult Result(ref UcxPostedOperation posted, void* result, long length)
     {
@@ -235,7 +235,7 @@ internal sealed unsafe partial class UcxPoster(UcxDriver driver, UcxContext cont
     /// <summary>Starts a flush. If it ends immediately, the mailbox receives it, unless the result is true.</summary>
     /// <param name="flush">The flush.</param>
     /// <param name="alone">The write that requested it; -1 for none.</param>
-    /// <returns>True: it has ended, covers only this write, and the write has completed.</returns>
+    /// <returns>True if the flush has ended, covers only this write, and the write has completed.</returns>
     private bool Start(UcxFlush flush, int alone = -1)
     {
         UcxConnection connection = flush.Connection;

@@ -9,7 +9,10 @@ using Microsoft.Extensions.Logging.Abstractions;
 
 namespace AllocTools.Ucx;
 
-/// <summary>Registers memory with UCX (Unified Communication X, <c>libucp.so.0</c>) and moves it by workers of it, over TCP, shared memory and RDMA devices. Linux only.</summary>
+/// <summary>
+/// Registers memory with UCX (Unified Communication X, <c>libucp.so.0</c>) and transfers it through UCX's workers,
+/// over TCP, shared memory and RDMA devices. Linux only.
+/// </summary>
 public sealed class UcxProvider : IRmaProvider
 {
     private readonly UcxOptions _options;
@@ -17,9 +20,9 @@ public sealed class UcxProvider : IRmaProvider
     private readonly TimeProvider _time;
 
     /// <summary>Creates the provider.</summary>
-    /// <param name="options">Copied when a context is opened.</param>
-    /// <param name="loggerFactory">Where to log; null: nowhere.</param>
-    /// <param name="timeProvider">The clock of time-outs; null: the system's.</param>
+    /// <param name="options">The options, which are copied when a context is opened.</param>
+    /// <param name="loggerFactory">The factory of the provider's logger; null for no logging.</param>
+    /// <param name="timeProvider">The clock for time-outs; null for the system's.</param>
     public UcxProvider(UcxOptions? options = null, ILoggerFactory? loggerFactory = null, TimeProvider? timeProvider = null)
     {
         _options = options ?? new UcxOptions();
@@ -38,12 +41,12 @@ public sealed class UcxProvider : IRmaProvider
     };
 
     /// <summary>
-    /// Whether UCX is installed on this machine. Its library is searched for but not loaded, because a process can load
-    /// only one, which the options may choose; opening a context fails if it is too old.
+    /// Whether UCX is installed on this machine. Its library is searched for but not loaded, because a process can
+    /// load only one, which the options may choose. If it is too old, opening a context fails.
     /// </summary>
     public static bool IsSupported => UcxLibrary.IsThere;
 
-    /// <summary>Why <see cref="IsSupported"/> is false, and the command that installs it; null if it is true.</summary>
+    /// <summary>Why <see cref="IsSupported"/> is false, and the command that installs UCX; null if it is true.</summary>
     public static string? NotSupportedReason => UcxLibrary.NotSupportedReason;
 
     /// <summary>
@@ -55,13 +58,13 @@ public sealed class UcxProvider : IRmaProvider
     /// <inheritdoc/>
     public IRmaContext Open()
     {
-        // Endpoints of the context read them later.
+        // Endpoints of the context read the options later.
         UcxOptions options = _options.Copy();
         UcxOptionsValidator.ThrowIfInvalid(options);
         using RmaSpan span = RmaActivities.StartOpen(UcxContext.ProviderName, _logger);
         try
         {
-            // Some are read while the library is loaded.
+            // Some settings are read while the library is loaded.
             UcxEnvironment.Apply(options, _logger);
             return UcxContext.Open(UcxLibrary.TryLoad(options.LibraryPath, out string reason) ?? throw new RmaProviderException(reason), options, ThreadMode, _logger, _time);
         }

@@ -18,7 +18,7 @@ internal sealed unsafe class UcxRegistration(UcxContext context, nint memory, ni
     /// <summary>The memory handle (ucp_mem_h).</summary>
     public nint LocalDescriptor => memory;
 
-    /// <returns>False: it has already ended.</returns>
+    /// <returns>False if the registration has already ended.</returns>
     public bool TryEnd()
     {
         lock (_gate)

@@ -14,7 +14,7 @@ internal enum UcxRequestKind
     Failure,
 }
 
-/// <summary>A request of UCX in memory of this library: UCX's part is located right before it. UCP_OP_ATTR_FIELD_REQUEST.</summary>
+/// <summary>A request of UCX in memory of this library, located right after UCX's part. UCP_OP_ATTR_FIELD_REQUEST.</summary>
 /// <remarks>A callback runs inside a call of UCX, under its lock, so it only puts the request into the mailbox.</remarks>
 internal unsafe struct UcxRequest
 {
@@ -30,25 +30,25 @@ internal unsafe struct UcxRequest
     /// <summary>For a close: UCX's own request, which must be released; null if there was none.</summary>
     public void* Native;
 
-    /// <summary>A handle of the object that it belongs to; 0 for an operation.</summary>
+    /// <summary>A handle of the object that the request belongs to; 0 for an operation.</summary>
     public nint Owner;
 
-    /// <summary>Its index among the requests of its kind.</summary>
+    /// <summary>The request's index among the requests of its kind.</summary>
     public int Index;
 
     public UcxRequestKind Kind;
     public sbyte Status;
 
-    /// <summary>For ucp_send_nbx_callback_t.</summary>
+    /// <summary>The callback of type ucp_send_nbx_callback_t.</summary>
     public static void* Ended => (delegate* unmanaged[Cdecl]<void*, sbyte, void*, void>)&OnEnded;
 
-    /// <summary>For ucp_tag_recv_nbx_callback_t.</summary>
+    /// <summary>The callback of type ucp_tag_recv_nbx_callback_t.</summary>
     public static void* Received => (delegate* unmanaged[Cdecl]<void*, sbyte, ucp_tag_recv_info*, void*, void>)&OnReceived;
 
-    /// <summary>For ucp_send_nbx_callback_t of a request that UCX allocated, with one of this library as its data.</summary>
+    /// <summary>The callback of type ucp_send_nbx_callback_t for a request that UCX allocated, with one of this library as its data.</summary>
     public static void* Closed => (delegate* unmanaged[Cdecl]<void*, sbyte, void*, void>)&OnClosed;
 
-    /// <summary>For ucp_err_handler_cb_t.</summary>
+    /// <summary>The callback of type ucp_err_handler_cb_t.</summary>
     public static delegate* unmanaged[Cdecl]<void*, void*, sbyte, void> Failed => &OnFailed;
 
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
@@ -122,9 +122,9 @@ internal sealed unsafe class UcxRequests
     private readonly nuint _before;
     private readonly nuint _stride;
 
-    /// <param name="count">How many.</param>
+    /// <param name="count">The number of requests.</param>
     /// <param name="size">The size of UCX's part, from ucp_context_query.</param>
-    /// <param name="kind">What they are for.</param>
+    /// <param name="kind">The purpose of the requests.</param>
     /// <param name="mailbox">The mailbox for ended requests.</param>
     /// <param name="owner">A handle of the object that they belong to.</param>
     public UcxRequests(int count, nuint size, UcxRequestKind kind, UcxMailbox* mailbox, nint owner = 0)
@@ -142,6 +142,6 @@ internal sealed unsafe class UcxRequests
 
     public UcxRequest* this[int index] => (UcxRequest*)(_memory + ((nuint)index * _stride) + _before);
 
-    /// <summary>Frees them, once UCX no longer uses any.</summary>
+    /// <summary>Frees the requests, once UCX no longer uses any.</summary>
     public void Free() => NativeMemory.AlignedFree(_memory);
 }

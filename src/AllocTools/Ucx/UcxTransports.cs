@@ -3,19 +3,19 @@ using AllocTools.Ucx.Interop;
 namespace AllocTools.Ucx;
 
 /// <summary>
-/// The transports that a context has opened, each with its device, such as <c>tcp/lo</c>, from UCX's printed
-/// description.
+/// Determines the transports that a context has opened, each with its device, such as <c>tcp/lo</c>, from UCX's
+/// printed description.
 /// </summary>
 /// <remarks>
-/// No call of UCX returns them: from 1.14 on, ucp_ep_query returns those of one connection, but only after it is
+/// No call of UCX returns them: ucp_ep_query of 1.14 and later returns those of one connection, but only after it is
 /// established.
 /// </remarks>
 internal static unsafe class UcxTransports
 {
-    /// <summary>The transports of a context; empty if UCX prints them in a different form.</summary>
+    /// <summary>Returns the transports of a context; empty if UCX prints them in a different form.</summary>
     public static IReadOnlyList<string> Of(UcxLibrary library, void* context) => Parse(library.PrintInfo(context));
 
-    /// <summary>Finds them in lines such as <c>#      resource 0  :  md 0  dev 0  flags -- tcp/lo</c>.</summary>
+    /// <summary>Finds transports in lines such as <c>#      resource 0  :  md 0  dev 0  flags -- tcp/lo</c>.</summary>
     public static IReadOnlyList<string> Parse(string printed) =>
     [
         .. printed.Split('\n')
@@ -24,7 +24,7 @@ internal static unsafe class UcxTransports
             .Select(static words => words[^1]),
     ];
 
-    /// <summary>The shared-memory transports that a list as in UCX_TLS names: <c>SYSV</c>, <c>POSIX</c>.</summary>
+    /// <summary>Returns the shared-memory transports that a list as in UCX_TLS names: <c>SYSV</c>, <c>POSIX</c>.</summary>
     public static IEnumerable<string> SharedMemoryIn(string? list)
     {
         string[] names = [.. (list ?? "").Split(',').Select(static n => n.Trim().TrimStart('\\'))];
@@ -33,11 +33,12 @@ internal static unsafe class UcxTransports
     }
 
     /// <summary>
-    /// Whether a peer may copy a long message itself, from or to the memory of this process, even if this process has
-    /// no open endpoint any more: through the kernel (cma, knem), or its own mapping (xpmem).
+    /// Whether a peer may copy a long message itself, from or to the memory of this process, even after this process
+    /// has closed its last endpoint. It does so through the kernel (cma, knem), or through its own mapping (xpmem).
     /// </summary>
-    /// <param name="transports">Those of the context.</param>
-    /// <param name="errorHandling">Its error handling. With it UCX leaves these transports out, unless a setting declares them fit.</param>
+    /// <param name="transports">The transports of the context.</param>
+    /// <param name="errorHandling">The context's error handling. With it, UCX excludes these transports unless a
+    /// setting declares them suitable.</param>
     /// <param name="variable">Reads the environment.</param>
     public static bool LetPeersCopy(IReadOnlyList<string> transports, UcxErrorHandling errorHandling, Func<string, string?> variable)
     {
@@ -54,7 +55,7 @@ internal static unsafe class UcxTransports
 
     private static readonly string[] Copying = ["CMA", "KNEM", "XPMEM"];
 
-    /// <summary>Whether registered memory is locked for them, as for RDMA devices.</summary>
+    /// <summary>Whether registered memory is locked for the transports, as for RDMA devices.</summary>
     public static bool LockPages(IEnumerable<string> transports) =>
         transports.Any(static t => t.StartsWith("rc_", StringComparison.Ordinal) || t.StartsWith("dc_", StringComparison.Ordinal) || t.StartsWith("ud_", StringComparison.Ordinal));
 }

@@ -7,13 +7,13 @@ internal static class InWords
 {
     private static readonly string[] Units = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 
-    /// <summary>A size for people and for programs, such as <c>64 MiB (67,108,864 bytes)</c>, <c>512 bytes</c>, <c>1 byte</c>.</summary>
+    /// <summary>Formats a size for people and for programs, such as <c>64 MiB (67,108,864 bytes)</c>, <c>512 bytes</c>, <c>1 byte</c>.</summary>
     public static string Size(long bytes) => Math.Abs(bytes) < 1024 ? Count(bytes, "byte", "bytes") : $"{About(bytes)} ({Number(bytes)} bytes)";
 
-    /// <summary>A number with a noun, such as <c>1 buffer</c>, <c>1,024 buffers</c>.</summary>
+    /// <summary>Formats a number with a noun, such as <c>1 buffer</c>, <c>1,024 buffers</c>.</summary>
     public static string Count(long number, string one, string many) => $"{Number(number)} {(number == 1 ? one : many)}";
 
-    /// <summary>A size in the largest unit of which it is a whole number, such as <c>64 KiB</c>, or else in bytes.</summary>
+    /// <summary>Formats a size in the largest unit of which it is a whole number, such as <c>64 KiB</c>, or else in bytes.</summary>
     public static string Bytes(Int128 bytes)
     {
         int unit = -1;
@@ -22,7 +22,7 @@ internal static class InWords
         return unit < 0 ? Count((long)bytes, "byte", "bytes") : $"{Number((long)bytes)} {Units[unit]}";
     }
 
-    /// <summary>A size rounded to one decimal place of the largest unit, such as <c>23.4 GiB</c>, for measured values.</summary>
+    /// <summary>Formats a size rounded to one decimal place of the largest unit, such as <c>23.4 GiB</c>, for measured values.</summary>
     public static string About(long bytes)
     {
         double amount = bytes;
@@ -32,12 +32,11 @@ internal static class InWords
         return unit < 0 ? Count(bytes, "byte", "bytes") : string.Create(CultureInfo.InvariantCulture, $"{amount:#,0.#} {Units[unit]}");
     }
 
-    /// <summary>A number with commas between thousands.</summary>
+    /// <summary>Formats a number with commas between thousands.</summary>
     public static string Number(long number) => number.ToString("N0", CultureInfo.InvariantCulture);
 
     /// <summary>
-    /// A time in the largest unit of which it is a whole number; <c>never</c> for
-    /// <see cref="Timeout.InfiniteTimeSpan"/>.
+    /// Formats a time in the largest unit of which it is a whole number; <c>never</c> for <see cref="Timeout.InfiniteTimeSpan"/>.
     /// </summary>
     public static string Time(TimeSpan time)
     {

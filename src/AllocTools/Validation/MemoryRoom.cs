@@ -50,8 +50,8 @@ internal sealed class MemoryRoom(Func<CgroupMemory?> read)
     }
 
     /// <summary>
-    /// The cap of a pool that does not set one: the memory that the group leaves, minus a quarter of the limit (at
-    /// least 64 MiB) for the transport and the managed heap, which grow later, but at most the usual default.
+    /// Returns the cap of a pool that does not set one: the memory that the group leaves, minus a quarter of the limit
+    /// (at least 64 MiB) for the transport and the managed heap, which grow later, but at most the usual default.
     /// </summary>
     public static long DefaultCap(CgroupMemory group, long usual)
     {
@@ -65,7 +65,7 @@ internal sealed class MemoryRoom(Func<CgroupMemory?> read)
     /// <summary>Bytes that are being backed.</summary>
     public readonly struct Growth(MemoryRoom room, long bytes) : IDisposable
     {
-        /// <summary>The bytes are now in the group's usage, or could not be allocated.</summary>
+        /// <summary>Ends the growth: the bytes are now in the group's usage, or could not be allocated.</summary>
         public void Dispose()
         {
             lock (room._gate)

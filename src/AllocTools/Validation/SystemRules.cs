@@ -7,11 +7,11 @@ namespace AllocTools.Validation;
 /// <summary>The rules between a pool's options and the system on which it runs.</summary>
 internal static class SystemRules
 {
-    /// <summary>The failures: options that can't work on this system.</summary>
+    /// <summary>Returns the failures: options that can't work on this system.</summary>
     /// <param name="options">The options.</param>
-    /// <param name="traits">Those of the provider; null: it is not opened yet.</param>
+    /// <param name="traits">The traits of the provider; null: it is not opened yet.</param>
     /// <param name="limits">The system's limits.</param>
-    /// <param name="hasClasses">The options give size classes, so what the pool registers at its start is known.</param>
+    /// <param name="hasClasses">Whether the options give size classes, so that it is known what the pool registers at its start.</param>
     public static IEnumerable<string> Failures(RmaMemoryPoolOptions options, RmaProviderTraits? traits, SystemLimits limits, bool hasClasses = true)
     {
         if (options.NumaNode is >= 0 and < NumaNodes.MostNodes and int node && !limits.HasNumaNode(node))
@@ -26,8 +26,8 @@ internal static class SystemRules
     }
 
     /// <summary>
-    /// Why the pool may not reach its cap, in cases that are not errors: the cap was not set, or it exceeds the memory
-    /// that the machine has or that the control group has left at present.
+    /// Returns why the pool may not reach its cap, in cases that are not errors: the cap was not set, or it exceeds the
+    /// memory that the machine has or that the control group has left at present.
     /// </summary>
     public static string? Warning(RmaMemoryPoolOptions options, RmaProviderTraits? traits, SystemLimits limits)
     {
@@ -58,7 +58,10 @@ internal static class SystemRules
 
     private static string Found(RmaMemoryPoolOptions options) => $"{nameof(options.MaxRegisteredBytes)} is {InWords.Bytes(options.MaxRegisteredBytes)}";
 
-    /// <summary>What a pool registers at its start: a slab is rounded up to whole pages, and what exceeds the cap comes on demand.</summary>
+    /// <summary>
+    /// Returns the bytes that a pool registers at its start: each slab is rounded up to whole pages, and what exceeds
+    /// the cap is registered on demand.
+    /// </summary>
     /// <param name="options">The options.</param>
     /// <param name="page">The size of a page of the memory that is registered, in bytes.</param>
     public static long StartBytes(RmaMemoryPoolOptions options, long page)

@@ -6,7 +6,10 @@ using AllocTools.Regions;
 
 namespace AllocTools.Connections.Tests.Support;
 
-/// <summary>The ends of a connection's rings without the rest of it: operations begin and end as a test says, and nothing is moved.</summary>
+/// <summary>
+/// The ends of a connection's rings without the rest of it: a test says when operations begin and end, and nothing is
+/// moved.
+/// </summary>
 internal sealed class BareRings : IRingOwner, IDisposable
 {
     private readonly IRmaContext _context = new HostProvider(new HostProviderOptions { Locking = PageLocking.None }).Open();
@@ -35,20 +38,20 @@ internal sealed class BareRings : IRingOwner, IDisposable
 
     public RingWriter Writer { get; }
 
-    /// <summary>Operations that were started and have not ended.</summary>
+    /// <summary>Gets the operations that were started and have not ended.</summary>
     public List<(RmaOperation Operation, IOperationOwner Owner)> Running { get; } = [];
 
-    /// <summary>Called before an operation starts; false: there is no place for it.</summary>
+    /// <summary>Called before an operation starts; returns false if there is no place for it.</summary>
     public Func<bool> Admits { get; set; } = static () => true;
 
-    /// <summary>How often the connection was to see whether it has ended.</summary>
+    /// <summary>Gets how often the connection was asked to check whether it has ended.</summary>
     public int Checks { get; private set; }
 
     public int Retries { get; private set; }
 
     public long RentedBuffers => _pool.GetStatistics().RentedBuffers;
 
-    /// <summary>A run has come, as the writer of this side would write it.</summary>
+    /// <summary>Simulates the arrival of a run, as the writer of this side would write it.</summary>
     public void Arrive(int sequence, int at, FrameHeader header)
     {
         Span<byte> ring = System.Runtime.InteropServices.MemoryMarshal.AsMemory(_block.Ring).Span;
@@ -56,7 +59,7 @@ internal sealed class BareRings : IRingOwner, IDisposable
         Assert.Null(Reader.OnRun(sequence, atStart: false, out _, out _));
     }
 
-    /// <summary>What is on its way as a run comes, in the place and with the number that are given.</summary>
+    /// <summary>Delivers a running write as a run, with the given place and number.</summary>
     /// <returns>The error in it; null if there is none.</returns>
     public string? Deliver(int running, int sequence, int at)
     {
@@ -64,13 +67,13 @@ internal sealed class BareRings : IRingOwner, IDisposable
         return Announce(sequence);
     }
 
-    /// <summary>A run is announced, of whatever is in the ring.</summary>
+    /// <summary>Announces a run that contains whatever is in the ring.</summary>
     public string? Announce(int sequence) => Reader.OnRun(sequence, atStart: false, out _, out _);
 
-    /// <summary>Another ring is offered to the writer.</summary>
+    /// <summary>Offers another ring to the writer.</summary>
     public bool Offer(int length) => Writer.OnOffer(new RingTarget(_endpoint.Import(_self, _block.Remote), RingBlock.WordsLength, length, 1));
 
-    /// <summary>The payloads of the frames that are on their way, none of which takes more than is said.</summary>
+    /// <summary>Returns the payloads of the frames under way, none of which may be longer than the given length.</summary>
     public List<byte> Written(int mostFrame)
     {
         var written = new List<byte>();

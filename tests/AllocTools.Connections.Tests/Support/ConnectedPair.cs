@@ -37,7 +37,7 @@ internal sealed class ConnectedPair : IAsyncDisposable
         return pair;
     }
 
-    /// <summary>One more.</summary>
+    /// <summary>Opens another connection.</summary>
     public async Task<(RmaConnection Left, RmaConnection Right)> ConnectAsync()
     {
         Task<RmaConnection> left = LeftSide.Connections.ConnectAsync(_listener.EndPoint, TestContext.Current.CancellationToken).AsTask();
@@ -45,7 +45,7 @@ internal sealed class ConnectedPair : IAsyncDisposable
         return (await left, right);
     }
 
-    /// <summary>Ends both, and sees that nothing is left.</summary>
+    /// <summary>Ends both sides, and checks that nothing is left.</summary>
     public async Task EndCleanlyAsync()
     {
         await Left.DisposeAsync();
@@ -56,7 +56,7 @@ internal sealed class ConnectedPair : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
-        // As users do, also those of a test that has failed.
+        // Users do this as well, even in a test that has failed.
         await LeftSide.EndsAsync(Task.WhenAll(Left?.DisposeAsync().AsTask() ?? Task.CompletedTask, Right?.DisposeAsync().AsTask() ?? Task.CompletedTask));
         await LeftSide.DisposeAsync();
         await RightSide.DisposeAsync();

@@ -7,13 +7,13 @@ using Microsoft.Extensions.Time.Testing;
 
 namespace AllocTools.Connections.Tests.Support;
 
-/// <summary>One side: a context, a pool, its connections.</summary>
+/// <summary>One side: a context, a pool and its connections.</summary>
 internal sealed class ConnectionSide : IAsyncDisposable
 {
-    /// <summary>The provider of one process, beside the names of fabrics.</summary>
+    /// <summary>The name of the provider inside one process, in addition to the names of fabrics.</summary>
     public const string Host = "host";
 
-    /// <summary>What the names of UCX's fabrics begin with.</summary>
+    /// <summary>The prefix of the names of UCX's fabrics.</summary>
     public const string Ucx = "ucx:";
 
     private readonly IRmaContext _context;
@@ -22,13 +22,13 @@ internal sealed class ConnectionSide : IAsyncDisposable
 
     /// <param name="fabric">The transport.</param>
     /// <param name="configure">Sets options.</param>
-    /// <param name="logging">Takes the log; null for the test's output.</param>
-    /// <param name="local">What carries connections between processes of one host.</param>
-    /// <param name="wrap">Puts something before the pool.</param>
-    /// <param name="limit">Bytes of the pool; 0 for its own limit.</param>
+    /// <param name="logging">Receives the log; null for the test's output.</param>
+    /// <param name="local">The side that carries connections between processes on one host.</param>
+    /// <param name="wrap">Wraps the pool.</param>
+    /// <param name="limit">The pool's limit in bytes; 0 for its default.</param>
     /// <param name="endpoint">Sets options of the endpoint.</param>
     /// <param name="time">The connections' clock; null for the system's.</param>
-    /// <param name="isolation">The pool's.</param>
+    /// <param name="isolation">The isolation of the pool.</param>
     public ConnectionSide(
         string fabric, Action<RmaConnectionOptions>? configure = null, ILoggerFactory? logging = null, ConnectionSide? local = null, Func<IRmaMemoryPool, IRmaMemoryPool>? wrap = null, long limit = 0,
         Action<RmaEndpointOptions>? endpoint = null, TimeProvider? time = null, RmaIsolation isolation = RmaIsolation.Shared)
@@ -41,17 +41,17 @@ internal sealed class ConnectionSide : IAsyncDisposable
             pool.MaxRegisteredBytes = limit;
         Pool = new RmaMemoryPool<HostProvider>(_context, pool);
         var options = new RmaConnectionOptions();
-        // There nothing is on its way once a call has returned.
+        // With this provider, nothing is under way once a call has returned.
         if (fabric == Host)
             options.LateWrites = TimeSpan.FromMilliseconds(10);
         configure?.Invoke(options);
         Connections = new RmaConnections(wrap?.Invoke(Pool) ?? Pool, options, logging, time, local?.Connections);
     }
 
-    /// <summary>Those that can be used in one process.</summary>
+    /// <summary>Gets the fabrics that can be used inside one process.</summary>
     public static TheoryData<string> InOneProcess => new([Host, .. Fabric.All.Where(f => f is Fabric.Tcp or Fabric.SharedMemoryByAddress || Fabric.IsVerbs(f))]);
 
-    /// <summary>Those between two processes: libfabric's, and UCX's over TCP and shared memory.</summary>
+    /// <summary>Gets the fabrics between two processes: libfabric's, and UCX's over TCP and shared memory.</summary>
     public static string[] BetweenProcesses => [.. Fabric.All, .. Fabric.Named is null ? UcxFabrics : []];
 
     private static string[] UcxFabrics => [Ucx + UcxFabric.Tcp, Ucx + UcxFabric.SharedMemory];
@@ -60,7 +60,7 @@ internal sealed class ConnectionSide : IAsyncDisposable
 
     public RmaConnections Connections { get; }
 
-    /// <summary>Nothing of any connection is left.</summary>
+    /// <summary>Gets whether nothing of any connection is left.</summary>
     public bool IsClean => Connections.Count == 0 && Pool.GetStatistics() is { RentedBuffers: 0, QuarantinedBuffers: 0 };
 
     /// <summary>Waits until nothing of any connection is left.</summary>
@@ -76,7 +76,7 @@ internal sealed class ConnectionSide : IAsyncDisposable
         }
     }
 
-    /// <summary>Waits for something that takes its time, and moves a clock of the test's own on meanwhile.</summary>
+    /// <summary>Waits for a task that takes time, and meanwhile advances the test's clock if there is one.</summary>
     public async Task EndsAsync(Task task)
     {
         while (_time is FakeTimeProvider time && !task.IsCompleted)

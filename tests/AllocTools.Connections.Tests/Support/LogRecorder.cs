@@ -4,7 +4,7 @@ using Microsoft.Extensions.Logging;
 
 namespace AllocTools.Connections.Tests.Support;
 
-/// <summary>Keeps what is logged.</summary>
+/// <summary>Keeps the log entries.</summary>
 internal sealed class LogRecorder : ILoggerProvider, ILogger
 {
     public LogRecorder() => Factory = new LoggerFactory([this]);
@@ -13,7 +13,7 @@ internal sealed class LogRecorder : ILoggerProvider, ILogger
 
     public ConcurrentQueue<(int Id, string Text)> All { get; } = new();
 
-    /// <summary>Waits for the one message with an id.</summary>
+    /// <summary>Waits for the only message with an id.</summary>
     public async Task<string> SingleAsync(int id)
     {
         using var limit = new CancellationTokenSource(TestTime.Seconds(20));

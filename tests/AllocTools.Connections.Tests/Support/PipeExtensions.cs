@@ -5,7 +5,7 @@ namespace AllocTools.Connections.Tests.Support;
 
 internal static class PipeExtensions
 {
-    /// <summary>Reads that many bytes, or up to the end of the stream.</summary>
+    /// <summary>Reads a number of bytes, or up to the end of the stream.</summary>
     public static async Task<byte[]> ReadBytesAsync(this PipeReader reader, int count)
     {
         ReadResult result = await reader.ReadAtLeastAsync(count, TestContext.Current.CancellationToken);
@@ -15,7 +15,7 @@ internal static class PipeExtensions
         return read;
     }
 
-    /// <summary>Reads what is there next.</summary>
+    /// <summary>Reads the bytes that are available next.</summary>
     public static async Task<byte[]> ReadSomeAsync(this PipeReader reader)
     {
         ReadResult result = await reader.ReadAsync(TestContext.Current.CancellationToken);

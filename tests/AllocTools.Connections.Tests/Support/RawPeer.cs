@@ -9,7 +9,7 @@ using AllocTools.Testing;
 
 namespace AllocTools.Connections.Tests.Support;
 
-/// <summary>A peer that speaks the protocol by hand, and says what a test has it say.</summary>
+/// <summary>A peer that implements the protocol by hand, and sends what a test tells it to.</summary>
 internal sealed class RawPeer : IAsyncDisposable
 {
     private readonly IRmaContext _context = new HostProvider(new HostProviderOptions { Locking = PageLocking.None }).Open();
@@ -39,22 +39,22 @@ internal sealed class RawPeer : IAsyncDisposable
 
     public Socket Socket { get; private set; }
 
-    /// <summary>What it says of itself.</summary>
+    /// <summary>Gets what it says about itself.</summary>
     public static ProcessTerms Terms => new(Guid.NewGuid(), Guid.Empty, 0, TimeSpan.FromSeconds(1), TimeSpan.FromSeconds(5), TimeSpan.FromSeconds(5), DeliveryComplete: true, RmaIntegrity.None);
 
     public byte[] Hello => HelloWith(Terms);
 
     public byte[] Block => SetUpMessages.Block(5, _exposure.Remote);
 
-    /// <summary>What the other side has written into this one's ring.</summary>
+    /// <summary>Gets what the other side has written into this side's ring.</summary>
     public ReadOnlySpan<byte> Ring => _block.Span[RingBlock.WordsLength..];
 
-    /// <summary>What it has exposed.</summary>
+    /// <summary>Gets the memory that it has exposed.</summary>
     public RemoteMemory Memory => _exposure.Remote;
 
     public byte[] HelloWith(ProcessTerms terms) => SetUpMessages.Hello(terms, [(_context.Traits.ProviderName, _endpoint.Address)]);
 
-    /// <summary>From here on it speaks on another control connection. Those before stay open.</summary>
+    /// <summary>Opens another control connection, which it uses from here on. Earlier ones stay open.</summary>
     public void ConnectAgain()
     {
         _earlier.Add(Socket);
@@ -70,7 +70,7 @@ internal sealed class RawPeer : IAsyncDisposable
         return ((ControlKind)header[0], await ReceiveAsync(header[1] | (header[2] << 8)));
     }
 
-    /// <summary>Reads a frame; null where the other side has ended the control connection.</summary>
+    /// <summary>Reads a frame; returns null if the other side has ended the control connection.</summary>
     public async Task<(ControlKind Kind, byte[] Payload)?> TryReceiveAsync()
     {
         byte[] first = new byte[1];
@@ -82,7 +82,7 @@ internal sealed class RawPeer : IAsyncDisposable
         }
         catch (SocketException)
         {
-            // With a reset, since it did not read all.
+            // It ends with a reset, because not everything was read.
             return null;
         }
         byte[] length = await ReceiveAsync(2);
@@ -102,18 +102,18 @@ internal sealed class RawPeer : IAsyncDisposable
         }
         catch (SocketException)
         {
-            // With a reset, since it did not read all.
+            // It ends with a reset, because not everything was read.
         }
     }
 
-    /// <summary>Sets the connection up as it should be.</summary>
+    /// <summary>Sets up the connection correctly.</summary>
     public async Task SetUpAsync()
     {
         await SendAsync(Hello);
         await FinishSetUpAsync();
     }
 
-    /// <summary>Goes on after its Hello.</summary>
+    /// <summary>Continues the set-up after its Hello.</summary>
     public async Task FinishSetUpAsync()
     {
         (ControlKind kind, byte[] payload) = await ReceiveAsync();
@@ -124,7 +124,7 @@ internal sealed class RawPeer : IAsyncDisposable
         await SendAsync(Block);
     }
 
-    /// <summary>Waits for the offer of another ring, and goes over to it.</summary>
+    /// <summary>Waits for the offer of another ring, and switches to it.</summary>
     public async Task TakeOfferAsync(FrameHeader header, int at, int sequence)
     {
         (ControlKind kind, byte[] payload) frame;
@@ -137,7 +137,7 @@ internal sealed class RawPeer : IAsyncDisposable
         _ringAt = 0;
     }
 
-    /// <summary>Waits for a notification of the other side's.</summary>
+    /// <summary>Waits for a notification of the other side.</summary>
     public async Task<Notice> NotifiedAsync()
     {
         using var limit = new CancellationTokenSource(TestTime.Seconds(20));

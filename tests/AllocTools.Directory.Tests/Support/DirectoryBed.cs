@@ -11,28 +11,31 @@ using Microsoft.Extensions.Logging;
 
 namespace AllocTools.Directory.Tests.Support;
 
-/// <summary>What keeps a directory, and the processes that use it, each of which is a host.</summary>
+/// <summary>The keeper of a directory, and the processes that use it, each of which is a host.</summary>
 internal abstract class DirectoryBed : IAsyncDisposable
 {
     private readonly List<IHost> _hosts = [];
 
-    /// <summary>Starts what keeps the directory; again after <see cref="StopKeeperAsync"/>, with nothing in it.</summary>
+    /// <summary>
+    /// Starts the keeper of the directory; after <see cref="StopKeeperAsync"/> it is started again, with nothing in it.
+    /// </summary>
     public abstract Task StartKeeperAsync();
 
-    /// <summary>Ends what keeps the directory: it can't be reached any more.</summary>
+    /// <summary>Ends the keeper of the directory, which can no longer be reached then.</summary>
     public abstract Task StopKeeperAsync();
 
-    /// <summary>Has the directory keep what is not of this library's making, for a minute.</summary>
+    /// <summary>Puts a value into the directory that this library would not write, for a minute.</summary>
     public abstract Task KeepAsync(string name, Guid process, byte[] value);
 
-    /// <summary>What the processes find the directory by.</summary>
+    /// <summary>Gets the settings with which the processes find the directory.</summary>
     protected abstract Dictionary<string, string?> Settings { get; }
 
     protected abstract void Add(IRmaDirectoryBuilder directory);
 
-    /// <summary>A process that uses the directory.</summary>
-    /// <param name="configure">Sets options, over leases that end soon.</param>
-    /// <param name="isAlive">Whether it renews: one that does not is to the directory as one that was killed.</param>
+    /// <summary>Starts a process that uses the directory.</summary>
+    /// <param name="configure">Sets options; leases are short before that.</param>
+    /// <param name="isAlive">Whether it renews. To the directory, a process that does not is the same as one that was
+    /// killed.</param>
     /// <param name="services">Adds services.</param>
     public async Task<DirectoryProcess> StartProcessAsync(Action<RmaDirectoryOptions>? configure = null, bool isAlive = true, Action<IServiceCollection>? services = null)
     {
@@ -82,17 +85,17 @@ internal sealed record DirectoryProcess(IHost Host, LogRecorder Log)
 
     public ValueTask<RmaPublication> PublishAsync(string name, int port = 5001) => Directory.PublishAsync(Entry(name, port), TestContext.Current.CancellationToken);
 
-    /// <summary>The ports by a name, the newest publication's first.</summary>
+    /// <summary>Returns the ports published under a name, the newest publication first.</summary>
     public async Task<int[]> PortsAsync(string name) => [.. (await Directory.ResolveAsync(name, TestContext.Current.CancellationToken)).Select(static e => ((System.Net.DnsEndPoint)e.EndPoint).Port)];
 
-    /// <summary>These ports are published by a name now.</summary>
+    /// <summary>Asserts the ports that are published under a name now.</summary>
     public async Task HasAsync(string name, params int[] ports)
     {
         int[] found = await PortsAsync(name);
         Assert.Equal(ports, found);
     }
 
-    /// <summary>Waits until exactly these ports are published by a name; errors on the way do not matter.</summary>
+    /// <summary>Waits until exactly these ports are published under a name; errors meanwhile are ignored.</summary>
     public async Task ResolvesToAsync(string name, params int[] ports)
     {
         using var limit = new CancellationTokenSource(TestTime.Seconds(30));

@@ -21,13 +21,13 @@ internal sealed class HttpBed : DirectoryBed
 
     public IReadOnlyList<string> Urls => _urls;
 
-    /// <summary>What the peers log.</summary>
+    /// <summary>Gets the log of the peers.</summary>
     public LogRecorder Log { get; } = new();
 
-    /// <summary>Sets options of the peers that are started from now on.</summary>
+    /// <summary>Gets or sets an action that sets options of the peers that are started from now on.</summary>
     public Action<RmaDirectoryOptions>? Configure { get; set; }
 
-    /// <summary>The time of the peers that are started from now on.</summary>
+    /// <summary>Gets or sets the clock of the peers that are started from now on.</summary>
     public TimeProvider Time { get; set; } = TimeProvider.System;
 
     protected override Dictionary<string, string?> Settings => new()
@@ -77,7 +77,7 @@ internal sealed class HttpBed : DirectoryBed
 
     public override Task KeepAsync(string name, Guid process, byte[] value)
     {
-        // By a record that is right but for what is kept of it.
+        // The record is valid except for the value that is kept of it.
         var record = new DirectoryRecord(new RmaDirectoryEntry(name, process, new System.Net.DnsEndPoint("x", 1)), 1);
         foreach (WebApplication? peer in _peers)
             Assert.Null(peer!.Services.GetRequiredService<DirectoryTable>().Put(record, value, TimeSpan.FromMinutes(1)));

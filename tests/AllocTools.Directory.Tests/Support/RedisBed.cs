@@ -28,7 +28,7 @@ internal sealed class RedisBed : DirectoryBed
         await WriteAsync(name, process, [.. System.Text.Encoding.ASCII.GetBytes($"{end} {1:D19} "), .. value]);
     }
 
-    /// <summary>Writes past this library, without an announcement.</summary>
+    /// <summary>Writes to Redis without this library, and without an announcement.</summary>
     public async Task WriteAsync(string name, Guid process, byte[] value)
     {
         await using ConnectionMultiplexer connection = await ConnectionMultiplexer.ConnectAsync(_server.Configuration);

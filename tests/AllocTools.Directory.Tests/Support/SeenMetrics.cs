@@ -4,17 +4,17 @@ using Microsoft.Extensions.DependencyInjection;
 
 namespace AllocTools.Directory.Tests.Support;
 
-/// <summary>What the instruments of one process's directory show.</summary>
+/// <summary>The values of the instruments of one process's directory.</summary>
 internal sealed class SeenMetrics : IDisposable
 {
     private readonly MeterListener _listener = new();
     private IMeterFactory? _factory;
     private long _publications;
 
-    /// <summary>Operations that were measured, with their errors.</summary>
+    /// <summary>Gets the measured operations, with their errors.</summary>
     public ConcurrentBag<string> Operations { get; } = [];
 
-    /// <summary>It throws at each operation that was measured.</summary>
+    /// <summary>Gets or sets whether it throws at each measured operation.</summary>
     public bool Throws { get; set; }
 
     /// <summary>Listens to the meters of a host.</summary>

@@ -4,7 +4,7 @@ using Grpc.Core;
 
 namespace AllocTools.Frameworks.Tests.Grpc;
 
-/// <summary>A service of each kind of call. Nothing in it knows what carries it.</summary>
+/// <summary>A service with each kind of call. It knows nothing of what carries it.</summary>
 internal sealed class EchoService(EchoService.Endings endings) : Echo.EchoBase
 {
     public override Task<Chunk> Say(Chunk request, ServerCallContext context) => request.Number < 0
@@ -32,7 +32,7 @@ internal sealed class EchoService(EchoService.Endings endings) : Echo.EchoBase
             await responseStream.WriteAsync(new Chunk { Number = i, Data = data }, context.CancellationToken);
     }
 
-    /// <summary>What each chunk of <see cref="Count"/> has.</summary>
+    /// <summary>Returns the data of each chunk of <see cref="Count"/>.</summary>
     public static byte[] DataOf(int length)
     {
         byte[] data = new byte[length];
@@ -53,7 +53,7 @@ internal sealed class EchoService(EchoService.Endings endings) : Echo.EchoBase
         await endings.Cancelled.Task;
     }
 
-    /// <summary>What the test sees of the service.</summary>
+    /// <summary>The part of the service's state that the test can see.</summary>
     public sealed class Endings
     {
         public TaskCompletionSource Cancelled { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);

@@ -4,7 +4,7 @@ using System.Security.Cryptography.X509Certificates;
 
 namespace AllocTools.Frameworks.Tests.Support;
 
-/// <summary>A certificate authority of a test, with what it signs.</summary>
+/// <summary>A test's certificate authority, which signs certificates.</summary>
 internal sealed class Authority : IDisposable
 {
     private readonly ECDsa _key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
@@ -20,7 +20,7 @@ internal sealed class Authority : IDisposable
 
     public X509Certificate2 Root { get; }
 
-    /// <summary>Chains must end here.</summary>
+    /// <summary>Gets a policy under which chains must end at this authority.</summary>
     public X509ChainPolicy Policy => new() { TrustMode = X509ChainTrustMode.CustomRootTrust, RevocationMode = X509RevocationMode.NoCheck, CustomTrustStore = { Root } };
 
     /// <summary>Signs a certificate for a host, or for a client.</summary>
@@ -36,7 +36,7 @@ internal sealed class Authority : IDisposable
         request.CertificateExtensions.Add(names.Build());
         request.CertificateExtensions.Add(new X509BasicConstraintsExtension(certificateAuthority: false, hasPathLengthConstraint: false, 0, critical: true));
         request.CertificateExtensions.Add(new X509KeyUsageExtension(X509KeyUsageFlags.DigitalSignature, critical: true));
-        // Of a server and of a client: silos are both.
+        // For servers and for clients: silos are both.
         OidCollection usages = [new Oid("1.3.6.1.5.5.7.3.1"), new Oid("1.3.6.1.5.5.7.3.2")];
         request.CertificateExtensions.Add(new X509EnhancedKeyUsageExtension(usages, critical: false));
         using X509Certificate2 signed = request.Create(Root, DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(1), RandomNumberGenerator.GetBytes(8));

@@ -4,7 +4,7 @@ using Microsoft.Extensions.Hosting;
 
 namespace AllocTools.Frameworks.Tests.Support;
 
-/// <summary>The connecting side: an application with a pool of its own.</summary>
+/// <summary>The connecting side: an application with its own pool.</summary>
 internal sealed class ClientSide : IAsyncDisposable
 {
     private readonly IHost _host;
@@ -26,7 +26,7 @@ internal sealed class ClientSide : IAsyncDisposable
         return new ClientSide(host);
     }
 
-    /// <summary>A handler whose connections go over the fabric.</summary>
+    /// <summary>Creates a handler whose connections go over the fabric.</summary>
     public SocketsHttpHandler NewHandler() => new SocketsHttpHandler().UseRma(Connections);
 
     public Task StopAsync() => _host.StopAsync(CancellationToken.None);

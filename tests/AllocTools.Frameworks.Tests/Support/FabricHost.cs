@@ -8,16 +8,16 @@ using Microsoft.Extensions.Hosting;
 
 namespace AllocTools.Frameworks.Tests.Support;
 
-/// <summary>What the sides of the tests have in common: a pool on a fabric, configured as an application does it.</summary>
+/// <summary>The common part of the tests' sides: a pool on a fabric, configured as in an application.</summary>
 internal static class FabricHost
 {
-    /// <summary>UCX's TCP, on this machine alone.</summary>
+    /// <summary>UCX's TCP, on this machine only.</summary>
     public const string Ucx = "UCX";
 
-    /// <summary>UCX's TCP on a card, whose name follows.</summary>
+    /// <summary>The prefix of UCX's TCP on a card, whose name follows.</summary>
     private const string UcxOn = "ucx:tcp@";
 
-    /// <summary>Those that two contexts of one process can meet on.</summary>
+    /// <summary>Gets the fabrics on which two contexts of one process can meet.</summary>
     public static TheoryData<string> Fabrics => new(Fabric.All.Where(f => f is Fabric.Tcp or Fabric.SharedMemoryByAddress || Fabric.IsVerbs(f)).ToArray());
 
     public static void AddPool(this IHostApplicationBuilder builder, string fabric)

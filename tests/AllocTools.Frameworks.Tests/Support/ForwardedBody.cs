@@ -10,7 +10,10 @@ using Microsoft.Extensions.DependencyInjection;
 
 namespace AllocTools.Frameworks.Tests.Support;
 
-/// <summary>Memory of another application, into which a server writes the bodies that it gets; and what those are.</summary>
+/// <summary>
+/// Memory of another application, into which a server writes the bodies that it receives, and the content of these
+/// bodies.
+/// </summary>
 internal sealed class ForwardedBody : IDisposable
 {
     private const int Chunk = 1 << 20;
@@ -29,7 +32,10 @@ internal sealed class ForwardedBody : IDisposable
 
     public long Length => _memory.Length;
 
-    /// <summary>Answers with how many bytes were written from where the server has received them, and with how many segments were not registered memory.</summary>
+    /// <summary>
+    /// Answers with the number of bytes that were written from where the server has received them, and of segments that
+    /// were not registered memory.
+    /// </summary>
     public void MapTo(WebApplication app) => app.MapPost("/", async context =>
     {
         var endpoint = app.Services.GetRequiredService<IRmaEndpoint>();
@@ -58,7 +64,7 @@ internal sealed class ForwardedBody : IDisposable
         await context.Response.WriteAsync($"{received} {written} {others}");
     });
 
-    /// <summary>Answers with the memory, read by RMA into where the server sends it from.</summary>
+    /// <summary>Answers with the content of the memory, read by RMA into the place from which the server sends it.</summary>
     public void MapBackTo(WebApplication app) => app.MapGet("/", async context =>
     {
         var endpoint = app.Services.GetRequiredService<IRmaEndpoint>();
@@ -76,7 +82,7 @@ internal sealed class ForwardedBody : IDisposable
         }
     });
 
-    /// <summary>The body, whose words all differ; with its length said before, or in chunks.</summary>
+    /// <summary>Creates the body, whose words all differ; with its length sent in advance, or in chunks.</summary>
     public HttpContent NewContent(bool isChunked = false) => new Content(Length, isChunked);
 
     /// <summary>Fills the memory with the body.</summary>
@@ -86,7 +92,7 @@ internal sealed class ForwardedBody : IDisposable
             FillWords(_memory.GetSpan(offset, Math.Min(Chunk, Length - offset)), offset);
     }
 
-    /// <summary>Asserts that each byte is there.</summary>
+    /// <summary>Asserts that each byte has arrived.</summary>
     public void AssertArrived()
     {
         byte[] expected = new byte[Chunk];
@@ -99,7 +105,7 @@ internal sealed class ForwardedBody : IDisposable
         _memory.Span.Clear();
     }
 
-    /// <summary>Asserts that a response has each byte.</summary>
+    /// <summary>Asserts that a response contains each byte.</summary>
     public async Task AssertIsAsync(Stream body)
     {
         byte[] expected = new byte[Chunk], actual = new byte[Chunk];
@@ -119,7 +125,7 @@ internal sealed class ForwardedBody : IDisposable
         _memory.Dispose();
     }
 
-    /// <summary>Each word is a function of its place that gives no value twice.</summary>
+    /// <summary>Fills memory with words that are a function of their position, without repeating a value.</summary>
     private static void FillWords(Span<byte> bytes, long offset)
     {
         for (int i = 0; i < bytes.Length; i += sizeof(ulong))

@@ -22,12 +22,12 @@ using Orleans.Runtime;
 namespace AllocTools.Frameworks.Tests.Support;
 
 /// <summary>
-/// Sides that are processes of their own on other hosts. Each answers each line of its input by a line, ends with its input, and writes last what is left:
-/// connections, and buffers that are rented and in quarantine.
+/// Sides that are processes of their own on other hosts. Each answers each line of its input with a line, ends with its
+/// input, and finally writes what is left: connections, and buffers that are rented and in quarantine.
 /// </summary>
 internal static class RemoteSides
 {
-    /// <summary>A gRPC service at port 5001 of an address.</summary>
+    /// <summary>Runs a gRPC service at port 5001 of an address.</summary>
     public static async Task<int> RunGrpcServerAsync(string fabric, string address)
     {
         Endings endings = new();
@@ -53,7 +53,7 @@ internal static class RemoteSides
         return 0;
     }
 
-    /// <summary>Its client.</summary>
+    /// <summary>Runs a client of that service.</summary>
     public static async Task<int> RunGrpcClientAsync(string fabric, string address)
     {
         const int Length = 100_000;
@@ -103,7 +103,7 @@ internal static class RemoteSides
         return 0;
     }
 
-    /// <summary>A silo at port 5002, whose gateway is at port 5003. The primary silo keeps the list of members.</summary>
+    /// <summary>Runs a silo at port 5002, whose gateway is at port 5003. The primary silo keeps the list of members.</summary>
     public static async Task<int> RunSiloAsync(string fabric, string primary, string address)
     {
         using IHost host = await SiloProcess.StartSiloAsync(fabric, 5002, 5003, new IPEndPoint(IPAddress.Parse(primary), 5002), silo =>
@@ -117,7 +117,7 @@ internal static class RemoteSides
         return 0;
     }
 
-    /// <summary>A client of such silos, by the gateway of one of them.</summary>
+    /// <summary>Runs a client of such silos, which uses the gateway of one of them.</summary>
     public static async Task<int> RunSiloClientAsync(string fabric, string address)
     {
         HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(null);
@@ -143,8 +143,8 @@ internal static class RemoteSides
         return 0;
     }
 
-    /// <summary>Asks grains, each of which asks another one.</summary>
-    /// <returns>The addresses of the silos that they are in, whether calls went between silos, and how many calls failed.</returns>
+    /// <summary>Calls grains, each of which calls another one.</summary>
+    /// <returns>The addresses of their silos, whether calls went between silos, and how many calls failed.</returns>
     private static async Task<string> AskAsync(IGrainFactory grains, int count)
     {
         (string Here, string There)?[] answers = await Task.WhenAll(Enumerable.Range(0, count).Select(async i =>
@@ -155,7 +155,7 @@ internal static class RemoteSides
             }
             catch (Exception e) when (e is OrleansException or TimeoutException)
             {
-                // Until the cluster has found a silo dead.
+                // This lasts until the cluster has found that a silo is dead.
                 return null;
             }
         }));
@@ -164,7 +164,7 @@ internal static class RemoteSides
         return $"{string.Join(',', silos)} {(good.Any(static a => a.Here != a.There) ? "across" : "inside")} {count - good.Length}";
     }
 
-    /// <summary>The addresses of those that the cluster has declared dead.</summary>
+    /// <summary>Returns the addresses of the silos that the cluster has declared dead.</summary>
     private static async Task<string> DeadAsync(IGrainFactory grains)
     {
         try
@@ -178,10 +178,10 @@ internal static class RemoteSides
         }
     }
 
-    /// <summary>Of a silo's name, which is its address, its port and its start.</summary>
+    /// <summary>Returns the address in a silo's name, which consists of its address, its port and its start.</summary>
     private static string AddressOf(string silo) => silo[..silo.IndexOf(':', StringComparison.Ordinal)].TrimStart('S');
 
-    /// <summary>What is gone is noticed soon.</summary>
+    /// <summary>Sets short times, so that lost peers are noticed soon.</summary>
     private static void SetTimes(IServiceCollection services)
     {
         services.ConfigureAll<RmaConnectionOptions>(static o => (o.HeartbeatInterval, o.PeerTimeout, o.SetUpTimeout) = (TestTime.Seconds(0.2), TestTime.Seconds(3), TestTime.Seconds(3)));
@@ -207,7 +207,7 @@ internal static class RemoteSides
         }
     }
 
-    /// <summary>How the server's side of each stream has ended: by what error, and what the log says of its connection.</summary>
+    /// <summary>How the server's side of each stream has ended: the error, and the log entry about its connection.</summary>
     private sealed class Endings : Interceptor, ILoggerProvider, ILogger
     {
         /// <summary>The log event of a connection's end.</summary>

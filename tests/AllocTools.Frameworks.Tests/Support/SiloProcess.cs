@@ -10,7 +10,7 @@ using Orleans.Hosting;
 
 namespace AllocTools.Frameworks.Tests.Support;
 
-/// <summary>Silos: in this process, or in one of their own, which can be killed.</summary>
+/// <summary>Starts silos: in this process, or in a separate one, which can be killed.</summary>
 internal static class SiloProcess
 {
     /// <summary>Starts a silo in a process, which ends when its input does.</summary>
@@ -23,7 +23,7 @@ internal static class SiloProcess
         return process;
     }
 
-    /// <summary>What that process does.</summary>
+    /// <summary>Runs that process.</summary>
     public static async Task<int> RunAsync(string[] arguments)
     {
         int[] ports = [.. arguments[1..].Select(static a => int.Parse(a, CultureInfo.InvariantCulture))];
@@ -42,7 +42,7 @@ internal static class SiloProcess
         builder.UseOrleans(silo =>
         {
             silo.UseLocalhostClustering(siloPort, gatewayPort, primary).UseRma();
-            // A silo that has died is found out soon.
+            // This makes the cluster notice a dead silo soon.
             silo.Configure<ClusterMembershipOptions>(static o =>
             {
                 o.ProbeTimeout = TestTime.Seconds(1);

@@ -21,17 +21,17 @@ internal sealed class WebSide : IAsyncDisposable
 
     private WebSide(WebApplication app) => _app = app;
 
-    /// <summary>A certificate for 127.0.0.1 that nobody has signed.</summary>
+    /// <summary>Gets a self-signed certificate for 127.0.0.1.</summary>
     public static X509Certificate2 Certificate { get; } = NewCertificate();
 
     public IServiceProvider Services => _app.Services;
 
-    /// <summary>The URLs that it listens at, in the order of its end points.</summary>
+    /// <summary>Gets the URLs that it listens at, in the order of its end points.</summary>
     public Uri[] Urls => [.. Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.Select(a => new Uri(a))];
 
     public Uri Url => Urls[0];
 
-    /// <summary>One end point, over the fabric.</summary>
+    /// <summary>Starts an application with one end point, over the fabric.</summary>
     public static Task<WebSide> StartAsync(string fabric, HttpProtocols protocols, Action<WebApplication> map, Action<IServiceCollection>? services = null, bool https = false) =>
         StartAsync(
             fabric,
@@ -61,7 +61,7 @@ internal sealed class WebSide : IAsyncDisposable
         WebApplicationBuilder builder = WebApplication.CreateBuilder();
         builder.Logging.ClearProviders();
         builder.AddPool(fabric);
-        // As long as the test takes: what is slow here is the machine.
+        // The limits are as long as the test: if something is slow here, it is the machine.
         builder.WebHost.ConfigureKestrel(static kestrel =>
         {
             kestrel.Limits.MaxRequestBodySize = null;
@@ -72,10 +72,10 @@ internal sealed class WebSide : IAsyncDisposable
         return builder.Build();
     }
 
-    /// <summary>Whether a request has come over a fabric.</summary>
+    /// <summary>Whether a request has arrived over a fabric.</summary>
     public static bool IsRma(HttpContext context) => context.Features.Get<IConnectionTransportFeature>() is RmaConnection;
 
-    /// <summary>Has a handler trust <see cref="Certificate"/>, and nothing else.</summary>
+    /// <summary>Makes a handler trust <see cref="Certificate"/>, and nothing else.</summary>
     public static SocketsHttpHandler TrustIt(SocketsHttpHandler handler)
     {
         handler.SslOptions.CertificateChainPolicy = new X509ChainPolicy
@@ -87,7 +87,7 @@ internal sealed class WebSide : IAsyncDisposable
         return handler;
     }
 
-    /// <summary>Listens at a port of all addresses, and writes which ones those are.</summary>
+    /// <summary>Listens at a port of all addresses, and prints which addresses those are.</summary>
     public static async Task<int> RunAnyAddressAsync()
     {
         await using WebApplication app = Build(Testing.Fabric.Any, static builder =>

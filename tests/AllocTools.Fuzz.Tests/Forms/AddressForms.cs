@@ -85,7 +85,7 @@ internal sealed class TransportDescriptionForm : ByteForm
         }
         Assert.Null(error);
         Assert.True(description.Encoded.AsSpan().SequenceEqual(input.Span));
-        // A copy is written anew, and says the same.
+        // A copy is encoded again, and has the same content.
         TransportDescription? again = TransportDescription.Decode(description.Copy().Encoded, out error);
         Assert.Null(error);
         Assert.Equal(description.ToString(), again!.ToString());
@@ -112,7 +112,7 @@ internal sealed class PeerPlaceForm : ByteForm
     }
 }
 
-/// <summary>A transport's own address as libfabric's providers have it. The first byte picks the format.</summary>
+/// <summary>A transport's own address in the format of libfabric's providers. The first byte selects the format.</summary>
 internal sealed class SocketAddressForm : ByteForm
 {
     private static readonly byte[] Own4 = [2, 0, 0x1F, 0x90, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -148,7 +148,7 @@ internal sealed class SocketAddressForm : ByteForm
     }
 }
 
-/// <summary>UCX's address, whose worker's part is handed to UCX.</summary>
+/// <summary>UCX's address; the worker's part of it is passed to UCX.</summary>
 internal sealed class UcxAddressForm : ByteForm
 {
     public override string Name => "ucx-address";
@@ -195,13 +195,13 @@ internal sealed class MpiAddressForm : ByteForm
         }
         catch (RmaProviderException e)
         {
-            // All begin alike.
+            // All messages begin alike.
             return e.Message[(e.Message.IndexOf(": ", StringComparison.Ordinal) + 2)..];
         }
     }
 }
 
-/// <summary>An address that is inserted into an endpoint, and memory that is imported behind it.</summary>
+/// <summary>An address that is inserted into an endpoint, and memory that is imported after it.</summary>
 internal sealed class InsertedPeerForm : ByteForm
 {
     private readonly IRmaContext _context = new HostProvider(new HostProviderOptions { Locking = PageLocking.None }).Open();
@@ -211,7 +211,7 @@ internal sealed class InsertedPeerForm : ByteForm
 
     public override string Name => "inserted-peer";
 
-    // The address of this form's own endpoint: of another one's context nothing is reached.
+    // This is the address of this form's own endpoint: an endpoint of another context can't be reached.
     public override Gen<byte[]> Valid => Gen.Const(_endpoint.Address.ToArray());
 
     public override IReadOnlyList<byte[]> Words { get; } = [[0xA7, (byte)'R', (byte)'M', (byte)'A'], [(byte)'R', (byte)'M', (byte)'A', 0xA7]];

@@ -25,13 +25,13 @@ internal sealed class NotificationForm : ByteForm
         Assert.InRange(notice.Connection, 0, Notice.MostConnections);
         Assert.InRange((int)notice.Kind, 0, 3);
         Assert.InRange(notice.Sequence, 0, Notice.SequenceMask);
-        // Some transports carry 32 bits of it.
+        // Some transports carry only 32 bits of it.
         Assert.Equal(value & uint.MaxValue, notice.Encode());
         return null;
     }
 }
 
-/// <summary>A message by which a connection is set up, or a ring offered. The first byte is its kind.</summary>
+/// <summary>A message that sets up a connection, or offers a ring. The first byte is its kind.</summary>
 internal sealed class SetUpMessageForm : ByteForm
 {
     public override string Name => "set-up-message";
@@ -49,7 +49,7 @@ internal sealed class SetUpMessageForm : ByteForm
         Gen.Select(Gen.Int[0, Notice.MostConnections], Values.Block, SetUpMessages.Block),
         Gen.String[0, 600].Select(SetUpMessages.Refused),
         Values.Block.Select(static block => ControlConnection.Frame(ControlKind.Offer, block.ToArray())))
-        // Without the length.
+        // The length is left out.
         .Select(static frame => (byte[])[frame[0], .. frame[3..]]);
 
     public override int Inputs => 100_000;
@@ -112,7 +112,7 @@ internal sealed class SetUpMessageForm : ByteForm
     }
 }
 
-/// <summary>The bytes of a control connection, which come in pieces of any length.</summary>
+/// <summary>The bytes of a control connection, which arrive in pieces of any length.</summary>
 internal sealed class ControlStreamForm : ByteForm
 {
     public override string Name => "control-stream";
@@ -120,7 +120,7 @@ internal sealed class ControlStreamForm : ByteForm
     public override Gen<byte[]> Valid { get; } = Gen.Select(Gen.Int[1, 9], Gen.Byte.Array[0, 100], static (kind, payload) => ControlConnection.Frame((ControlKind)kind, payload))
         .Array[0, 8].Select(static frames => (byte[])[.. frames.SelectMany(static f => f)]);
 
-    // A frame's memory is the longest payload, and a socket is made.
+    // A frame's memory has the length of the longest payload, and a socket is created.
     public override long? MostAllocated(int length) => (64 << 10) + (64L * length);
 
     public override string? Read(ReadOnlyMemory<byte> input)
@@ -147,7 +147,7 @@ internal sealed class ControlStreamForm : ByteForm
         }
         finally
         {
-            // The work is what is read, however the bytes are made.
+            // The number of reads is bounded, whatever the bytes are.
             Assert.InRange(stream.Reads, 0, input.Length + 2);
         }
     }

@@ -5,7 +5,7 @@ using AllocTools.Endpoints;
 
 namespace AllocTools.Fuzz.Tests.Forms;
 
-/// <summary>An entry of a directory as JSON: the body of a PUT, and what follows the digits of a value in Redis.</summary>
+/// <summary>An entry of a directory as JSON: the body of a PUT, and the part after the digits of a value in Redis.</summary>
 internal sealed class DirectoryRecordForm : ByteForm
 {
     public const string Service = "orders";

@@ -10,7 +10,10 @@ using Microsoft.Extensions.DependencyInjection;
 
 namespace AllocTools.Fuzz.Tests.Forms;
 
-/// <summary>A request to a peer of the directory, as MapRmaDirectory gets it: method, path and query in a line, then the body.</summary>
+/// <summary>
+/// A request to a peer of the directory, as MapRmaDirectory receives it: method, path and query in a line, then the
+/// body.
+/// </summary>
 internal sealed class DirectoryRequestForm : ByteForm
 {
     private readonly WebApplication _application;
@@ -49,7 +52,7 @@ internal sealed class DirectoryRequestForm : ByteForm
         .. DirectoryRecordForm.Pieces,
     ];
 
-    // Routing and the answer's pipes are ASP.NET's.
+    // Routing and the answer's pipes belong to ASP.NET.
     public override long? MostAllocated(int length) => null;
 
     public override string? Read(ReadOnlyMemory<byte> input)

@@ -8,13 +8,18 @@ using Microsoft.Extensions.DependencyInjection;
 
 namespace AllocTools.Fuzz.Tests.Forms;
 
-/// <summary>What a peer of the directory answers over HTTP: a byte that says whether its last bytes come again without an end, and then all bytes of the answer, from the status line on.</summary>
+/// <summary>
+/// The answer of a peer of the directory over HTTP: a byte that says whether its last bytes are repeated endlessly, and
+/// then all bytes of the answer, from the status line on.
+/// </summary>
 internal sealed class HttpAnswerForm : ByteForm
 {
     private const int MostEntries = 8;
     private const int Repeated = 64;
 
-    /// <summary>Headers, the longest body, and what the HTTP client reads on so that it may use a connection again.</summary>
+    /// <summary>
+    /// Headers, the longest body, and what the HTTP client reads in addition so that it can reuse a connection.
+    /// </summary>
     private const int MostRead = 4 << 20;
 
     private static readonly TimeSpan RequestTimeout = TestTime.Seconds(5);
@@ -46,7 +51,7 @@ internal sealed class HttpAnswerForm : ByteForm
 
     public override int MostLength => 32 << 10;
 
-    // It may have the reason that the peer gives, of 512 characters at the most.
+    // The error may contain the reason that the peer gives, which has at most 512 characters.
     public override int MostWords => 800;
 
     public override Gen<byte[]> Valid { get; } = Gen.Select(new DirectoryAnswerForm().Valid, Gen.Bool, static byte[] (body, isChunked) =>
@@ -71,7 +76,7 @@ internal sealed class HttpAnswerForm : ByteForm
         .. DirectoryRecordForm.Pieces,
     ];
 
-    // The HTTP client's threads.
+    // The HTTP client has its own threads.
     public override long? MostAllocated(int length) => null;
 
     public override string? Read(ReadOnlyMemory<byte> input)
@@ -87,9 +92,9 @@ internal sealed class HttpAnswerForm : ByteForm
         }
         catch (RmaDirectoryException e)
         {
-            // What was wrong with the answer of the only peer.
+            // This is what was wrong with the answer of the only peer.
             error = (e.InnerException as RmaDirectoryException ?? e).Message;
-            // An answer without an end is given up in time, whatever it is made of.
+            // An endless answer is given up in time, whatever it consists of.
             if (e.ErrorType == "timeout")
             {
                 Assert.True(Stopwatch.GetElapsedTime(start) < RequestTimeout + TestTime.Seconds(10));
@@ -107,12 +112,12 @@ internal sealed class HttpAnswerForm : ByteForm
         _answer.Dispose();
     }
 
-    /// <summary>The connection with the peer: what is written goes nowhere, and what is read is the answer.</summary>
+    /// <summary>The connection with the peer: writes are discarded, and reads return the answer.</summary>
     private sealed class AnswerStream(ReadOnlyMemory<byte> answer, bool isEndless) : TransportStream
     {
         private int _at;
 
-        /// <summary>How many bytes were taken.</summary>
+        /// <summary>Gets the number of bytes that were read.</summary>
         public long Taken { get; private set; }
 
         public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)

@@ -33,7 +33,10 @@ internal sealed class RemoteMemoryForm : ByteForm
     }
 }
 
-/// <summary>A <see cref="RemoteMemory"/> as text. An input is UTF-16, so that each character is tried, and pairs of surrogates that are none.</summary>
+/// <summary>
+/// A <see cref="RemoteMemory"/> as text. An input is UTF-16, so that each character is tried, including invalid pairs
+/// of surrogates.
+/// </summary>
 internal sealed class RemoteMemoryTextForm : ByteForm
 {
     public override string Name => "remote-memory-text";
@@ -44,7 +47,7 @@ internal sealed class RemoteMemoryTextForm : ByteForm
 
     public override void Repair(byte[] input) => SealText(MemoryMarshal.Cast<byte, char>(input.AsSpan(input.Length % 2)));
 
-    /// <summary>Makes the checksum in a text right, where all of it is in base64url.</summary>
+    /// <summary>Corrects the checksum in a text, if all of it is base64url.</summary>
     public static void SealText(Span<char> text)
     {
         byte[] bytes = new byte[Base64Url.GetMaxDecodedLength(text.Length)];
@@ -56,7 +59,7 @@ internal sealed class RemoteMemoryTextForm : ByteForm
 
     public override string? Read(ReadOnlyMemory<byte> input)
     {
-        // A character may not lie across two.
+        // Characters must be aligned.
         ReadOnlySpan<char> text = MemoryMarshal.Cast<byte, char>(input.Span[(input.Length % 2)..]);
         if (RemoteMemory.TryParse(text, null, out RemoteMemory memory))
         {
@@ -88,7 +91,7 @@ internal sealed class RemoteMemoryJsonForm : ByteForm
         Encoding.Latin1.GetBytes(text, input.AsSpan(start));
     }
 
-    // The serializer keeps what it found out of types at the first input.
+    // The serializer caches what it learns about types with the first input.
     public override long? MostAllocated(int length) => (128 << 10) + (32L * length);
 
     public override string? Read(ReadOnlyMemory<byte> input)
@@ -101,13 +104,13 @@ internal sealed class RemoteMemoryJsonForm : ByteForm
         }
         catch (JsonException)
         {
-            // The words are the serializer's.
+            // The serializer's own message is not used.
             return "It is not the JSON of memory.";
         }
     }
 }
 
-/// <summary>What a reader of a cell gets by its read.</summary>
+/// <summary>The bytes that a reader of a cell receives.</summary>
 internal sealed class CellForm : ByteForm
 {
     private const int ValueLength = 40;
@@ -126,7 +129,7 @@ internal sealed class CellForm : ByteForm
 
     public override string? Read(ReadOnlyMemory<byte> input)
     {
-        // A read brings as many bytes as the cell has, or none.
+        // A read returns as many bytes as the cell has, or none.
         if (input.Length != CellImage.SizeOf(ValueLength))
             return "The length is wrong.";
         ulong header = CellImage.HeaderOf(input.Span);

@@ -8,7 +8,10 @@ using StackExchange.Redis;
 
 namespace AllocTools.Fuzz.Tests.Forms;
 
-/// <summary>A value that somebody else has written where the directory on Redis keeps an entry. One that begins with 0xFF is no hash, but a text in the hash's place.</summary>
+/// <summary>
+/// A value that somebody else has written where the directory on Redis keeps an entry. If it begins with 0xFF, it is a
+/// text in place of a hash.
+/// </summary>
 internal sealed class RedisValueForm : ByteForm
 {
     private const string Key = "fuzz:{orders}";
@@ -35,7 +38,7 @@ internal sealed class RedisValueForm : ByteForm
         .. DirectoryRecordForm.Pieces,
     ];
 
-    // Redis' client has threads of its own.
+    // The Redis client has its own threads.
     public override long? MostAllocated(int length) => null;
 
     public override string? Read(ReadOnlyMemory<byte> input)
@@ -59,7 +62,7 @@ internal sealed class RedisValueForm : ByteForm
         {
             return e.Message;
         }
-        // The process whose entry it should be writes its own over it, unless a newer one is said to be there.
+        // The process that owns the entry overwrites it with its own, unless a newer one seems to be there.
         var own = new DirectoryRecord(new RmaDirectoryEntry(DirectoryRecordForm.Service, Process, new System.Net.DnsEndPoint("host.example", 1), new Dictionary<string, Endpoints.RemoteMemory>()), long.MaxValue);
         try
         {

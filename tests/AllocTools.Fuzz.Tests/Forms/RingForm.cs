@@ -11,7 +11,10 @@ using AllocTools.Regions;
 
 namespace AllocTools.Fuzz.Tests.Forms;
 
-/// <summary>What a peer writes into a connection's ring, and how it announces it: the number of announcements (1 byte), them (2 bytes each: the run's number, and above it whether it is at the start), and the ring.</summary>
+/// <summary>
+/// What a peer writes into a connection's ring, and how it announces it: the number of announcements (1 byte), the
+/// announcements (2 bytes each: the run's number, and above it whether it is at the start), and the ring.
+/// </summary>
 internal sealed class RingForm : ByteForm, IRingOwner
 {
     private const int MostNotices = 40;
@@ -26,7 +29,7 @@ internal sealed class RingForm : ByteForm, IRingOwner
     public RingForm(RmaIntegrity integrity)
     {
         _form = new FrameForm(integrity);
-        // One block for a slab: behind it nothing may be touched.
+        // A slab is one block: nothing behind it may be touched.
         _pool = new RmaMemoryPool<HostProvider>(
             _context, new RmaMemoryPoolOptions { SizeClasses = { new SizeClassOptions { BlockSize = 8192 } }, MaxSlabBytes = 65_536, Access = RmaAccess.RemoteWrite, DrainTimeout = TimeSpan.Zero }, blocks: new GuardedBlocks());
         _block = new RingBlock(_pool, BlockLength);
@@ -38,7 +41,10 @@ internal sealed class RingForm : ByteForm, IRingOwner
 
     public override int MostLength => 1 + (2 * MostNotices) + _block.Length;
 
-    /// <summary>Larger than the largest class, so it has a region of its own, up to a page's end.</summary>
+    /// <summary>
+    /// Gets the length of the block. It is larger than the largest class, so it has its own region, which ends at the
+    /// end of a page.
+    /// </summary>
     private static int BlockLength => 12_288;
 
     public override Gen<byte[]> Valid => Gen.Select(Gen.Int[0, 400].Array[1, 6].Array[1, 4], Gen.Bool, byte[] (runs, ends) =>
@@ -60,7 +66,7 @@ internal sealed class RingForm : ByteForm, IRingOwner
         return [(byte)runs.Length, .. Enumerable.Range(0, runs.Length).SelectMany(static i => BitConverter.GetBytes((ushort)i)), .. ring];
     });
 
-    /// <summary>Seals each frame anew, as far as their lengths lead from one to the next.</summary>
+    /// <summary>Seals each frame again, as far as their lengths lead from one to the next.</summary>
     public override void Repair(byte[] input)
     {
         if (input.Length == 0)
@@ -77,7 +83,7 @@ internal sealed class RingForm : ByteForm, IRingOwner
         }
     }
 
-    // A segment for each frame, of which the smallest has 16 bytes; and what a run that comes again brings.
+    // There is a segment for each frame, which has at least 16 bytes, and the data of repeated runs.
     public override long? MostAllocated(int length) => (64 << 10) + (8L * length) + (MostNotices * (BlockLength / FrameHeader.Length) * 80L);
 
     public override string? Read(ReadOnlyMemory<byte> input)
@@ -98,7 +104,7 @@ internal sealed class RingForm : ByteForm, IRingOwner
                 Consume(reader);
         }
         Consume(reader);
-        // Nothing is left of it: the ring is as free as before.
+        // Nothing is left: the ring is as free as before.
         reader.Complete();
         Assert.True(reader.IsCompleted);
         reader.Close();

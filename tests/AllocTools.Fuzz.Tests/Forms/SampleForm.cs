@@ -10,7 +10,7 @@ using WorkerService;
 
 namespace AllocTools.Fuzz.Tests.Forms;
 
-/// <summary>What the other side of samples/WorkerService sends over a connection: messages, a line of JSON each.</summary>
+/// <summary>What the other side of samples/WorkerService sends over a connection: messages, each a line of JSON.</summary>
 internal sealed class SampleForm : ByteForm
 {
     private readonly Side _left = new();
@@ -32,7 +32,7 @@ internal sealed class SampleForm : ByteForm
 
     public override IReadOnlyList<byte[]> Words { get; } = [.. Texts(Encoding.UTF8, "\n", "{}", "null\n", "[", "\"Piece\":", "1e99", "\"Abort\":\"\\u001b]0;x\\u0007\"", "\\ud800", "{\"Has\":", "\"Summary\":{}"), [0xFF, 0xFE]];
 
-    // Connections come and go, on several threads.
+    // Connections are opened and closed on several threads.
     public override long? MostAllocated(int length) => null;
 
     public override string? Read(ReadOnlyMemory<byte> input) => ReadAsync(input.ToArray()).WaitAsync(TestTime.Seconds(30)).GetAwaiter().GetResult();
@@ -63,7 +63,7 @@ internal sealed class SampleForm : ByteForm
         }
         catch (TransferException e)
         {
-            // The end of a stream that has said all it had to say.
+            // This is the end of a stream that was complete.
             return read > 0 && e.Message.StartsWith("The sender closed the connection", StringComparison.Ordinal) && input[^1] == (byte)'\n' ? null : Report.OneLine(e.Message);
         }
         catch (JsonException)
@@ -72,12 +72,12 @@ internal sealed class SampleForm : ByteForm
         }
         finally
         {
-            // The work is bounded by the lines.
+            // The work is bounded by the number of lines.
             Assert.InRange(read, 0, input.Count(static b => b == (byte)'\n'));
         }
     }
 
-    /// <summary>One process's connections, in this one.</summary>
+    /// <summary>The connections of one process, in this one.</summary>
     private sealed class Side : IDisposable
     {
         private readonly IRmaContext _context = new HostProvider(new HostProviderOptions { Locking = PageLocking.None }).Open();

@@ -33,7 +33,7 @@ internal sealed class SettingsForm : ByteForm
 
     public override int Inputs => 4_000;
 
-    // A failure says what was found.
+    // A failure contains the value that was found.
     public override int MostWords => 4 * MostLength;
 
     public override Gen<byte[]> Valid { get; } = Gen.Select(Gen.Int[1, 16], Gen.Int[1, 60], Gen.Bool, static (blocks, seconds, isHot) => Encoding.UTF8.GetBytes(
@@ -44,7 +44,7 @@ internal sealed class SettingsForm : ByteForm
 
     public override IReadOnlyList<byte[]> Words { get; } = [.. Texts(Encoding.UTF8, Values), .. Paths.Select(static p => Encoding.UTF8.GetBytes($"{JsonSerializer.Serialize(p)}:"))];
 
-    // A whole container is built for each.
+    // A whole container is built for each input.
     public override long? MostAllocated(int length) => null;
 
     public override string? Read(ReadOnlyMemory<byte> input)
@@ -57,7 +57,7 @@ internal sealed class SettingsForm : ByteForm
         }
         catch (Exception e) when (e is FormatException or JsonException or InvalidDataException)
         {
-            // The framework's parser has refused it, in its own words.
+            // The framework's parser has refused it, with its own message.
             return "It is not the JSON of settings.";
         }
         catch (InvalidOperationException e) when (e.TargetSite?.DeclaringType?.Namespace?.StartsWith("System.Text.Json", StringComparison.Ordinal) == true)

@@ -5,7 +5,7 @@ using AllocTools.Regions;
 
 namespace AllocTools.Fuzz.Tests.Forms;
 
-/// <summary>Valid values of the types that several forms have in them.</summary>
+/// <summary>Valid values of types that several forms contain.</summary>
 internal static class Values
 {
     private static readonly Gen<string> Provider = Gen.OneOf("tcp;ofi_rxm", "shm", "net", "verbs;ofi_rxm", "ofi_hook_perf;tcp", "x");
@@ -51,7 +51,7 @@ internal static class Values
             return isDescribed ? memory.Of(description) : memory;
         });
 
-    /// <summary>Memory that the ring of a connection may be in.</summary>
+    /// <summary>Gets memory in which the ring of a connection may be.</summary>
     public static Gen<RemoteMemory> Block { get; } = Gen.Select(
         Gen.Long[1024, 1 << 30], Gen.ULong[0, (ulong)long.MaxValue], Gen.ULong, Description, static (length, address, key, description) => new RemoteMemory(address, length, key, RmaAccess.RemoteWrite).Of(description));
 

@@ -16,7 +16,7 @@ using Xunit;
 
 namespace AllocTools.Hosting.Tests.English;
 
-/// <summary>The error of each invalid option has its whole path, the value found, and what it must be.</summary>
+/// <summary>Tests that the error of each invalid option contains its whole path, the value found, and what it must be.</summary>
 public sealed class OptionMessageTests
 {
     private static CancellationToken Cancelled => TestContext.Current.CancellationToken;
@@ -84,10 +84,12 @@ public sealed class OptionMessageTests
         Assert.Contains(failures, f => f.StartsWith(start, StringComparison.Ordinal) && f.Contains(" must ", StringComparison.Ordinal));
     }
 
-    /// <summary>Values that an option does not allow: for what is added to its key, as what the error shows them.</summary>
+    /// <summary>
+    /// Returns values that an option does not allow: the suffix of its key, the value, and how the error shows it.
+    /// </summary>
     private static IEnumerable<(string Below, string Value, string Shown)> WrongValues(ReferenceKey key)
     {
-        // A text may be anything but an object.
+        // A text may be anything except an object.
         if (key.Key.Kind == RmaOptionKind.Text)
             yield return (":x", "1", "an object or a list");
         else
@@ -101,7 +103,7 @@ public sealed class OptionMessageTests
         }
         if (key.Rule is OptionTimeRangeAttribute times)
         {
-            // One millisecond less than 0 stands for "never".
+            // One millisecond below 0 stands for "never".
             foreach (TimeSpan time in new[] { times.Least - TimeSpan.FromMilliseconds(times.Least == TimeSpan.Zero ? 2 : 0.5), times.Most + TimeSpan.FromMilliseconds(1) })
                 yield return ("", time.ToString("c"), InWords.Time(time));
         }

@@ -8,10 +8,13 @@ using Xunit;
 
 namespace AllocTools.Hosting.Tests.English;
 
-/// <summary>Messages and XML documentation keep to plain English: none has a phrase that was found to be hard to understand.</summary>
+/// <summary>
+/// Tests that messages and XML documentation use plain English: none contains a phrase that was found to be hard to
+/// understand.
+/// </summary>
 public sealed class PlainEnglishTests
 {
-    /// <summary>A phrase, as a regular expression, and what to write instead.</summary>
+    /// <summary>Phrases, as regular expressions, and what to write instead.</summary>
     private static readonly (string Phrase, string Better)[] Phrases =
     [
         (@"(?<![Tt]here )\b(is|was|are|it's) no (?!longer\b|more\b|less\b)[a-z]", "\"is not a …\""),
@@ -67,7 +70,10 @@ public sealed class PlainEnglishTests
     [InlineData("MaxSlabBytes of the application's, 5 bytes.")]
     public void The_texts_that_were_found_would_fail(string text) => Assert.NotEmpty(Mistakes([text]));
 
-    /// <summary>They are found between, before and behind the values of an interpolated string, too, and in the texts that a value chooses.</summary>
+    /// <summary>
+    /// Phrases are also found between, before and after the values of an interpolated string, and in texts that a value
+    /// selects.
+    /// </summary>
     [Theory]
     [InlineData("""$"{name} is {value}; it is {least} to {most} bytes." """)]
     [InlineData("""$"{path} can't be read. Was {other} meant?" """)]
@@ -93,7 +99,7 @@ public sealed class PlainEnglishTests
         where found.Success
         select $"'{found.Value}' in \"{text}\": write {phrase.Better}.";
 
-    /// <summary>The code of a project, and that of the template that it packs.</summary>
+    /// <summary>Returns the code of a project, and that of the template that it packs.</summary>
     private static List<SyntaxNode> SourcesOf(string project) =>
     [
         .. Directory.EnumerateFiles(Path.Combine(Repository.Root, "src", project), "*.cs", SearchOption.AllDirectories)
@@ -103,12 +109,12 @@ public sealed class PlainEnglishTests
 
     private static IEnumerable<string> InExpression(string expression) => StringsOf(SyntaxFactory.ParseExpression(expression));
 
-    /// <summary>The texts that the code has: its literals, and the whole of what is interpolated or added up.</summary>
+    /// <summary>Returns the texts in the code: literals, and whole interpolated or concatenated strings.</summary>
     private static IEnumerable<string> StringsOf(SyntaxNode code) => code.DescendantNodesAndSelf()
         .Where(static node => node is InterpolatedStringExpressionSyntax || node.IsKind(SyntaxKind.StringLiteralExpression) || (node.IsKind(SyntaxKind.AddExpression) && !node.Parent.IsKind(SyntaxKind.AddExpression)))
         .SelectMany(static node => TextsOf((ExpressionSyntax)node));
 
-    /// <summary>What an expression may become. A value that is not known here is a number.</summary>
+    /// <summary>Returns the texts that an expression may produce. An unknown value is replaced by a number.</summary>
     private static List<string> TextsOf(ExpressionSyntax expression) => expression switch
     {
         LiteralExpressionSyntax { Token.Value: string text } => [text],
@@ -125,7 +131,7 @@ public sealed class PlainEnglishTests
         _ => ["5"],
     };
 
-    /// <summary>Texts one after the other. Where parts have several, each of them is in one result at least.</summary>
+    /// <summary>Concatenates texts. If parts have several alternatives, each of them occurs in at least one result.</summary>
     private static List<string> Joined(IEnumerable<List<string>> parts)
     {
         List<string>[] all = [.. parts.Where(static texts => texts.Count > 0)];
@@ -133,7 +139,7 @@ public sealed class PlainEnglishTests
         return [.. Enumerable.Range(0, most).Select(i => string.Concat(all.Select(texts => texts[i % texts.Count])))];
     }
 
-    /// <summary>The text of each element of the documentation of what is public, without code.</summary>
+    /// <summary>Returns the text of each element of the documentation of public members, without code.</summary>
     private static IEnumerable<string> DocumentationOf(SyntaxNode code) =>
         from member in code.DescendantNodes().OfType<MemberDeclarationSyntax>()
         where member.AncestorsAndSelf().OfType<MemberDeclarationSyntax>().All(IsPublic)

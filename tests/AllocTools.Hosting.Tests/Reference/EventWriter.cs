@@ -4,7 +4,7 @@ using Microsoft.Extensions.Logging;
 
 namespace AllocTools.Hosting.Tests.Reference;
 
-/// <summary>The table of log events in docs/configuration.md.</summary>
+/// <summary>Writes the table of log events in docs/configuration.md.</summary>
 internal static class EventWriter
 {
     public static IEnumerable<string> Table() =>

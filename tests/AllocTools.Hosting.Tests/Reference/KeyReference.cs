@@ -16,7 +16,7 @@ using AllocTools.Validation;
 
 namespace AllocTools.Hosting.Tests.Reference;
 
-/// <summary>Every key with what stands about it in the code: attributes, default values, documentation.</summary>
+/// <summary>Every key with what the code says about it: attributes, default values, documentation.</summary>
 internal static class KeyReference
 {
     public static IReadOnlyList<ReferenceKey> Pool { get; } = KeysOf("", OptionKeys.Pool, new RmaMemoryPoolOptions(), isPool: true);
@@ -37,7 +37,7 @@ internal static class KeyReference
 
     public static IReadOnlyList<ReferenceKey> MultiRail { get; } = KeysOf("MultiRail:", MultiRailOptionKeys.All, new RmaMultiRailOptions(), isPool: false);
 
-    /// <summary>Those of all providers of the library. What has the same path has the same rules.</summary>
+    /// <summary>Gets the keys of all providers of the library. Keys with the same path have the same rules.</summary>
     public static IEnumerable<ReferenceKey> Providers => Libfabric.Concat(Host).Concat(Ucx).Concat(Mpi);
 
     private static ReferenceKey[] KeysOf(string path, IReadOnlyList<RmaOptionKey> keys, object defaults, bool isPool) =>

@@ -7,7 +7,7 @@ using AllocTools.Validation;
 
 namespace AllocTools.Hosting.Tests.Reference;
 
-/// <summary>The JSON schema of appsettings.json that comes with the package.</summary>
+/// <summary>Writes the JSON schema of appsettings.json that is part of the package.</summary>
 internal static class SchemaWriter
 {
     private const string SizePattern = @"^\s*\d+\s*([KMGTkmgt][Ii])?[Bb]?\s*$";
@@ -17,8 +17,8 @@ internal static class SchemaWriter
 
     public static string Schema()
     {
-        // Any built-in provider's options: which one it is stands in the code.
-        // What several have is of the same kind; libfabric's endpoint, the first of them, has more.
+        // The options of any built-in provider: which one it is, is decided in the code.
+        // Keys that several providers have are of the same kind; libfabric's endpoint, the first of them, has more.
         JsonObject provider = Section(KeyReference.Providers.GroupBy(k => k.Path, (_, keys) => OfAll([.. keys])));
         provider["description"] = "Options of the provider.";
         JsonObject pool = Section(KeyReference.Pool);
@@ -30,7 +30,7 @@ internal static class SchemaWriter
         pool["properties"]!["Directory"]!["description"] = "The directory of the processes (AddRmaDirectory).";
         pool["properties"]!["Directory"]!["properties"]!["Redis"] = Section(KeyReference.Redis);
         pool["properties"]!["Directory"]!["properties"]!["Redis"]!["description"] = "The directory on Redis (UseRedis).";
-        // Sections of named pools may stand below.
+        // Sections of named pools may be nested here.
         pool["additionalProperties"] = Reference();
         var root = new JsonObject
         {
@@ -44,7 +44,7 @@ internal static class SchemaWriter
         static JsonObject Reference() => new() { ["$ref"] = "#/definitions/rmaMemoryPool" };
     }
 
-    /// <summary>A key that several providers have, with what it does for each.</summary>
+    /// <summary>Merges a key that several providers have, with its summaries for each.</summary>
     private static ReferenceKey OfAll(ReferenceKey[] keys) => keys[0] with { Summary = string.Join(" ", keys.Select(k => k.Summary).Distinct()) };
 
     private static JsonObject Section(IEnumerable<ReferenceKey> keys)

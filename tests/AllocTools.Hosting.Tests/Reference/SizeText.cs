@@ -1,6 +1,6 @@
 namespace AllocTools.Hosting.Tests.Reference;
 
-/// <summary>Sizes in their largest whole unit.</summary>
+/// <summary>Formats sizes in their largest whole unit.</summary>
 internal static class SizeText
 {
     public static string Of(long bytes)

@@ -16,7 +16,10 @@ internal static partial class Summaries
         .DistinctBy(m => m.Attribute("name")!.Value)
         .ToDictionary(m => m.Attribute("name")!.Value, m => m.Element("summary")!);
 
-    /// <summary>What a property does. Unit, range and default are told elsewhere; a default that is none or null is explained here.</summary>
+    /// <summary>
+    /// Returns what a property does. Unit, range and default are shown elsewhere; a default of none or null is
+    /// explained here.
+    /// </summary>
     public static string Of(PropertyInfo property)
     {
         IEnumerable<string> sentences = SentenceEnd().Split(TextOf($"P:{property.DeclaringType!.FullName}.{property.Name}"))
@@ -25,7 +28,7 @@ internal static partial class Summaries
         return string.Join(' ', sentences);
     }
 
-    /// <summary>What each name of a choice stands for.</summary>
+    /// <summary>Returns the meaning of each name of a choice.</summary>
     public static IEnumerable<string> OfChoices(RmaOptionKey key, PropertyInfo property) =>
         key.Choices.Select(name => $"`{name}`: {TextOf($"F:{property.PropertyType.FullName}.{name}")}");
 

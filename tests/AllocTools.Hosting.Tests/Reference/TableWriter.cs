@@ -4,7 +4,7 @@ using AllocTools.Validation;
 
 namespace AllocTools.Hosting.Tests.Reference;
 
-/// <summary>The tables of docs/configuration.md.</summary>
+/// <summary>Writes the tables of docs/configuration.md.</summary>
 internal static class TableWriter
 {
     public static IEnumerable<string> Table(IEnumerable<ReferenceKey> keys) =>

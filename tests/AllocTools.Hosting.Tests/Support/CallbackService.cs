@@ -2,7 +2,7 @@ using Microsoft.Extensions.Hosting;
 
 namespace AllocTools.Hosting.Tests.Support;
 
-/// <summary>An application's hosted service that runs what a test says.</summary>
+/// <summary>An application's hosted service that runs the actions of a test.</summary>
 public sealed class CallbackService(Action? start = null, Action? stop = null) : IHostedService
 {
     public Task StartAsync(CancellationToken cancellationToken)

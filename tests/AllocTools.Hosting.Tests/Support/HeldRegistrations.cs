@@ -1,6 +1,6 @@
 namespace AllocTools.Hosting.Tests.Support;
 
-/// <summary>Holds each registration of a <see cref="RecordingProvider"/> up until it is let go.</summary>
+/// <summary>Holds each registration of a <see cref="RecordingProvider"/> until it is released.</summary>
 internal sealed class HeldRegistrations : IDisposable
 {
     private readonly SemaphoreSlim _registers = new(0);
@@ -15,10 +15,10 @@ internal sealed class HeldRegistrations : IDisposable
         },
     };
 
-    /// <summary>The provider's.</summary>
+    /// <summary>Gets the provider's journal.</summary>
     public Journal Journal { get; }
 
-    /// <summary>Waits until one has begun. False: none has in time.</summary>
+    /// <summary>Waits until a registration has begun. Returns false if none has begun in time.</summary>
     public Task<bool> HasBegunAsync(CancellationToken cancellationToken) => _registers.WaitAsync(TestHost.Patience, cancellationToken);
 
     public void LetGo() => _mayRegister.Set();

@@ -2,7 +2,10 @@ using System.Collections.Concurrent;
 
 namespace AllocTools.Hosting.Tests.Support;
 
-/// <summary>What happened to a <see cref="RecordingProvider"/>, in order, and how it is to behave. A service of the container.</summary>
+/// <summary>
+/// Records what happened to a <see cref="RecordingProvider"/>, in order, and controls how it behaves. A service of the
+/// container.
+/// </summary>
 public sealed class Journal
 {
     private readonly ConcurrentQueue<string> _events = new();

@@ -3,7 +3,7 @@ using Microsoft.Extensions.DependencyInjection;
 
 namespace AllocTools.Hosting.Tests.Support;
 
-/// <summary>A third party's provider that asks for the activation and for a keyed service, and has a second constructor.</summary>
+/// <summary>A third-party provider that requests the activation and a keyed service, and has a second constructor.</summary>
 public sealed class KeyedProvider : IRmaProvider
 {
     private readonly Journal _journal;

@@ -3,7 +3,7 @@ using Microsoft.Extensions.Logging.Abstractions;
 
 namespace AllocTools.Hosting.Tests.Support;
 
-/// <summary>Keeps what was logged, and tells when an event is.</summary>
+/// <summary>Keeps log entries, and allows waiting for an event.</summary>
 public sealed class LogRecorder : ILoggerProvider, ILogger
 {
     public const int WarmedUp = 1;
@@ -35,8 +35,8 @@ public sealed class LogRecorder : ILoggerProvider, ILogger
         }
     }
 
-    /// <summary>Waits until an event has been logged so many times.</summary>
-    /// <returns>The text of that time.</returns>
+    /// <summary>Waits until an event has been logged a number of times.</summary>
+    /// <returns>The text of the last of these entries.</returns>
     public async Task<string> Logged(int id, int times = 1)
     {
         while (true)

@@ -2,10 +2,10 @@ using System.Globalization;
 
 namespace AllocTools.Hosting.Tests.Support;
 
-/// <summary>What the kernel knows of this process's memory (proc_pid_smaps(5), numa(7)).</summary>
+/// <summary>What the kernel reports about this process's memory (proc_pid_smaps(5), numa(7)).</summary>
 internal static class Mapping
 {
-    /// <summary>The flags of the mapping that has the address.</summary>
+    /// <summary>Returns the flags of the mapping that contains the address.</summary>
     public static string FlagsOf(nint address)
     {
         bool isInside = false;
@@ -23,7 +23,7 @@ internal static class Mapping
         throw new InvalidOperationException($"{address:x} is not mapped.");
     }
 
-    /// <summary>The policy of the mapping that begins with the address.</summary>
+    /// <summary>Returns the policy of the mapping that begins with the address.</summary>
     public static string NumaPolicyOf(nint address) => File.ReadLines("/proc/self/numa_maps")
         .First(line => line.StartsWith(address.ToString("x", CultureInfo.InvariantCulture), StringComparison.Ordinal));
 }

@@ -2,7 +2,7 @@ using AllocTools.Caching;
 
 namespace AllocTools.Hosting.Tests.Support;
 
-/// <summary>What a look at the meter must say of a pool, by its statistics.</summary>
+/// <summary>The readings that the meter must give for a pool, according to its statistics.</summary>
 internal static class PoolReadings
 {
     public static List<Reading> Of(IRmaMemoryPool pool)

@@ -12,13 +12,13 @@ internal sealed record Reading(string Instrument, string Tags, long Value) : ICo
 {
     private const string PoolTag = "rma.pool.name=";
 
-    /// <summary>The pool that it is of.</summary>
+    /// <summary>Gets the name of its pool.</summary>
     public string Pool => Tags.Split(' ').Single(t => t.StartsWith(PoolTag, StringComparison.Ordinal))[PoolTag.Length..];
 
     public static Reading Of(string instrument, long value, IEnumerable<KeyValuePair<string, object?>> tags) =>
         new(instrument, string.Join(' ', tags.Select(t => $"{t.Key}={t.Value}").Order(StringComparer.Ordinal)), value);
 
-    /// <summary>What one look at the meter of this container gives.</summary>
+    /// <summary>Reads all instruments of this container's meter once.</summary>
     public static List<Reading> All(IServiceProvider services)
     {
         var factory = services.GetRequiredService<IMeterFactory>();

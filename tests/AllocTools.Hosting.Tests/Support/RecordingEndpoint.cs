@@ -3,7 +3,7 @@ using AllocTools.Regions;
 
 namespace AllocTools.Hosting.Tests.Support;
 
-/// <summary>Moves nothing; it is here to be opened and closed.</summary>
+/// <summary>An endpoint that moves nothing, and is only opened and closed.</summary>
 internal class RecordingEndpoint : IRmaEndpoint
 {
     private readonly Journal _journal;

@@ -2,7 +2,7 @@ using AllocTools.Regions;
 
 namespace AllocTools.Hosting.Tests.Support;
 
-/// <summary>A third party's provider: a constructor with a dependency of its own, and none on the activation.</summary>
+/// <summary>A third-party provider whose constructor has its own dependency, and none on the activation.</summary>
 public sealed class RecordingProvider(Journal journal) : IRmaProvider, IDisposable
 {
     public IRmaContext Open()

@@ -3,14 +3,14 @@ using Microsoft.Extensions.Logging;
 
 namespace AllocTools.Hosting.Tests.Support;
 
-/// <summary>An appsettings.json on the disk, and hosts that read and watch it as an application's does.</summary>
+/// <summary>An appsettings.json on disk, and hosts that read and watch it as an application's host does.</summary>
 internal sealed class SettingsFile : IDisposable
 {
     private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("alloctools-");
 
     public SettingsFile(string json) => Write(json);
 
-    /// <summary>The other file that a host reads, over the first one.</summary>
+    /// <summary>The second file that a host reads, which overrides the first one.</summary>
     public const string OfProduction = "appsettings.Production.json";
 
     private string Path => System.IO.Path.Combine(_folder.FullName, "appsettings.json");
@@ -30,7 +30,7 @@ internal sealed class SettingsFile : IDisposable
 
     public void Dispose() => _folder.Delete(recursive: true);
 
-    /// <summary>The file is there whole at once: a host that reads one while it is being written reports the part as broken.</summary>
+    /// <summary>Writes the whole file at once: a host that reads a file while it is being written reports it as broken.</summary>
     private static void Write(string path, string json)
     {
         string whole = path + ".new";

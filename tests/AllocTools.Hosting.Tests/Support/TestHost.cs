@@ -9,7 +9,7 @@ namespace AllocTools.Hosting.Tests.Support;
 /// <summary>Builders of real hosts, without console output and file watchers.</summary>
 internal static class TestHost
 {
-    /// <summary>After which something that does not come is taken for missing, so that a test fails where it would hang.</summary>
+    /// <summary>The time after which an awaited event counts as missing, so that a test fails instead of hanging.</summary>
     public static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
 
     public static HostApplicationBuilder CreateBuilder(string? json = null, LogRecorder? log = null)
@@ -22,7 +22,7 @@ internal static class TestHost
         return builder;
     }
 
-    /// <summary>One registration at the start.</summary>
+    /// <summary>Configures a pool that registers memory once, at the start.</summary>
     public static void SmallPool(RmaMemoryPoolOptions options) =>
         options.SizeClasses.Add(new SizeClassOptions { BlockSize = 4096, InitialBlocks = 4 });
 }

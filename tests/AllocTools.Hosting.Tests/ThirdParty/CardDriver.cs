@@ -4,13 +4,13 @@ using AllocTools.Regions;
 
 namespace AllocTools.Hosting.Tests.ThirdParty;
 
-/// <summary>What a card's provider opens its context by.</summary>
+/// <summary>The service with which a card's provider opens its context.</summary>
 public interface ICardDriver
 {
     IRmaContext Open(CardOptions options);
 }
 
-/// <summary>Contexts that move nothing, and are called as the device.</summary>
+/// <summary>Opens contexts that move nothing, and have the name of the device.</summary>
 internal sealed class CardDriver : ICardDriver
 {
     public Journal Journal { get; } = new();

@@ -18,7 +18,7 @@ using Xunit;
 
 namespace AllocTools.Hosting.Tests.ThirdParty;
 
-/// <summary>A provider that is not of this library, and describes itself, gets what the library's own get.</summary>
+/// <summary>Tests that a third-party provider that describes itself is treated like the library's own.</summary>
 public sealed class ThirdPartyTests
 {
     private const string Json = """
@@ -211,7 +211,7 @@ public sealed class ThirdPartyTests
         Assert.Throws<InvalidOperationException>(() => keys[0].Open(new CardOptions()));
     }
 
-    /// <summary>An application may choose a provider of the library when it runs, over one section.</summary>
+    /// <summary>An application may choose a provider of the library at run time, with a single section for all.</summary>
     [Fact]
     public void Each_provider_of_the_library_passes_over_the_keys_of_the_others()
     {
@@ -242,7 +242,7 @@ public sealed class ThirdPartyTests
         Assert.Contains($"```csharp\n{shown}```\n", File.ReadAllText(Path.Combine(Repository.Root, "docs/providers.md")), StringComparison.Ordinal);
     }
 
-    /// <summary>Packages with providers bring a schema of their own.</summary>
+    /// <summary>Packages with providers have their own schema.</summary>
     [Theory]
     [InlineData("", 1)]
     [InlineData("-p:AllocToolsConfigurationSchema=false", 0)]
@@ -287,7 +287,7 @@ public sealed class ThirdPartyTests
         return builder.Build();
     }
 
-    /// <summary>Whose descriptor says what is not so.</summary>
+    /// <summary>A provider whose descriptor is wrong.</summary>
     private sealed class MisdescribedProvider(CardProvider card) : IRmaProvider
     {
         public static RmaProviderDescriptor Descriptor { get; } = new RmaProviderDescriptor<CardOptions>(

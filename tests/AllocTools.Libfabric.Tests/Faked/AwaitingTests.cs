@@ -4,7 +4,9 @@ using Xunit;
 
 namespace AllocTools.Libfabric.Tests.Faked;
 
-/// <summary>An await makes progress; what is not awaited is made progress with by the endpoint's thread.</summary>
+/// <summary>
+/// Tests that an await makes progress, and that the endpoint's thread does so for operations that are not awaited.
+/// </summary>
 public sealed class AwaitingTests
 {
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
@@ -14,7 +16,7 @@ public sealed class AwaitingTests
 
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
-    // The endpoint's thread does not come back from fi_trywait, and so makes no turn.
+    // The endpoint's thread does not return from fi_trywait, and so makes no progress turn.
     [Fact]
     public async Task AnAwaitCompletesWithoutATurnOfTheEndpointsThread()
     {
@@ -33,7 +35,7 @@ public sealed class AwaitingTests
             await endpoint.SendAsync(sent, peer, cancellationToken: Token);
             Assert.Equal(64, (await receiving).Length);
         }
-        // It went on where it was: no await has suspended.
+        // The method continued on the same thread: no await has suspended.
         Assert.Same(caller, Thread.CurrentThread);
         world.Release();
     }
@@ -49,14 +51,15 @@ public sealed class AwaitingTests
         {
             ValueTask<RmaReceiveResult> receiving = pair.Right.Endpoint.ReceiveAsync(received, cancellationToken: Token);
             ValueTask sending = pair.Left.Endpoint.SendAsync(sent, pair.Left.Peer, cancellationToken: Token);
-            // Neither is asked for.
+            // Nobody awaits either of them yet.
             Assert.True(SpinWait.SpinUntil(() => IsIdle(pair.Left) && IsIdle(pair.Right), Patience));
             await sending;
             Assert.Equal(64, (await receiving).Length);
         }
     }
 
-    // Also while somebody else awaits at the same endpoint all the time, so that its thread keeps out of the way.
+    // The same holds if another operation of the endpoint is awaited all the time, which keeps the endpoint's thread
+    // from making progress.
     [Fact]
     public async Task AnOperationThatIsNotAwaitedEndsInTimeWhileAnotherIsAwaited()
     {
@@ -101,7 +104,8 @@ public sealed class AwaitingTests
         Assert.True(all.IsSet);
     }
 
-    // AsTask asks for the end as an await does, and each would else wait for its own before the next one is started.
+    // AsTask asks for the result as an await does; otherwise each call would wait for its own end before the next
+    // operation is started.
     [Fact]
     public async Task AWindowOfTasksIsStartedAtOnce()
     {
@@ -122,7 +126,7 @@ public sealed class AwaitingTests
 
     private static bool IsIdle(EndpointPair.Side side) => side.Endpoint.GetStatistics().Running == 0;
 
-    /// <summary>Returns once the endpoint's thread is in a call that does not return, outside its turn.</summary>
+    /// <summary>Returns once the endpoint's thread is in a call that does not return, outside its progress turn.</summary>
     private static void HoldThread(FakeWorld world)
     {
         long before = world.Calls.GetValueOrDefault("fi_trywait");

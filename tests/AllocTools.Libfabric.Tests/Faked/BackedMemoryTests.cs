@@ -5,7 +5,9 @@ using Xunit;
 
 namespace AllocTools.Libfabric.Tests.Faked;
 
-/// <summary>A provider with FI_MR_ALLOCATED demands pages behind all that is registered, the caller's memory, too.</summary>
+/// <summary>
+/// Tests a provider with FI_MR_ALLOCATED, which demands pages behind all registered memory, including the caller's.
+/// </summary>
 public sealed class BackedMemoryTests
 {
     private const int Length = 64 << 10;
@@ -37,7 +39,8 @@ public sealed class BackedMemoryTests
         using var world = new FakeWorld(FakeMode.Efa);
         using IRmaContext context = world.Open();
         await using var pool = new RmaMemoryPool<LibfabricProvider>(context, new RmaMemoryPoolOptions());
-        // Nothing is ever mapped there (vm.mmap_min_addr); what one just unmapped, another thread may map again.
+        // Nothing is ever mapped there (vm.mmap_min_addr). A page that the test has just unmapped could be mapped again
+        // by another thread.
         nint page = Environment.SystemPageSize;
         RmaRegistrationException error = Assert.Throws<RmaRegistrationException>(() => pool.Register(page, page));
         Assert.Equal(("register", "EFAULT", page), (error.Operation, error.ErrorName, error.Length));

@@ -5,8 +5,11 @@ using Xunit;
 
 namespace AllocTools.Libfabric.Tests.Faked;
 
-/// <summary>Batches of which one operation fails, or none ends; transports that take little; what was posted with FI_MORE.</summary>
-/// <remarks>The fake does nothing of what was posted with FI_MORE before something without it was.</remarks>
+/// <summary>
+/// Tests batches in which one operation fails, or none ends; transports that accept few operations; and the use of
+/// FI_MORE.
+/// </summary>
+/// <remarks>The fake starts operations that were posted with FI_MORE only when one without it is posted.</remarks>
 public sealed class BatchEndingsTests
 {
     private const int Count = 20;
@@ -50,7 +53,8 @@ public sealed class BatchEndingsTests
             long before = world.Calls.GetValueOrDefault("fi_writemsg");
             world.Fail("fi_writemsg", FiErrno.FI_EIO, k + 1);
             RmaBatchException error = await Assert.ThrowsAsync<RmaBatchException>(() => side.Run(batch));
-            // One more where the transport was told before that something follows; the first of sixteen follows nothing.
+            // One more operation is posted if the transport was told that something follows; the first of each sixteen
+            // follows nothing.
             int more = k % 16 != 0 && k + 1 < Count ? 1 : 0;
             Assert.Equal((k, k + more, FiErrno.FI_EIO), (error.Index, error.Completed, error.ErrorCode));
             Assert.Equal(k + 1 + more, world.Calls["fi_writemsg"] - before);
@@ -103,7 +107,7 @@ public sealed class BatchEndingsTests
         await using var side = new Writer(world);
         await side.Build(160).RunAsync(cancellationToken: Token);
         Assert.Equal(150, world.Calls["FI_MORE"]);
-        // One alone is followed by nothing.
+        // A single operation is followed by nothing.
         await side.Build(1).RunAsync(cancellationToken: Token);
         await side.Left.Endpoint.WriteAsync(side.Source, side.Remote.Slice(0, Length), cancellationToken: Token);
         Assert.Equal(150, world.Calls["FI_MORE"]);
@@ -282,7 +286,7 @@ public sealed class BatchEndingsTests
 
         public RmaBuffer Source { get; }
 
-        /// <summary>A batch of so many writes, the k-th of which goes elsewhere.</summary>
+        /// <summary>Builds a batch of writes, the k-th of which goes elsewhere.</summary>
         public RmaBatch Build(int count, int k = -1, RemoteSlice elsewhere = default)
         {
             RmaBatch batch = Left.Endpoint.CreateBatch();
@@ -301,7 +305,7 @@ public sealed class BatchEndingsTests
 
         public void AssertIdle()
         {
-            // The last slot may come free just after its result.
+            // The last slot may become free slightly later than its result is available.
             Assert.True(SpinWait.SpinUntil(() => Left.Endpoint.GetStatistics() is { Outstanding: 0, Pending: 0 }, TestTime.Seconds(30)));
             Source.Return();
             Assert.Equal(0, Left.Pool.GetStatistics().RentedBuffers);

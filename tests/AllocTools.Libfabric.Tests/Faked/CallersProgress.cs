@@ -2,7 +2,7 @@ using AllocTools.Endpoints;
 
 namespace AllocTools.Libfabric.Tests.Faked;
 
-/// <summary>The thread of a caller who makes progress for an endpoint that has none of its own.</summary>
+/// <summary>The thread of a caller who makes progress for an endpoint without a thread.</summary>
 internal static class CallersProgress
 {
     /// <summary>Makes progress until the endpoint is closed.</summary>

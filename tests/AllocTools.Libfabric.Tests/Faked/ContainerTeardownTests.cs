@@ -6,7 +6,10 @@ using Xunit;
 
 namespace AllocTools.Libfabric.Tests.Faked;
 
-/// <summary>A container disposes of things in the reverse of the order in which they were first asked for, whatever they need.</summary>
+/// <summary>
+/// Tests a container, which disposes services in the reverse of the order in which they were first requested,
+/// regardless of what they need.
+/// </summary>
 public sealed class ContainerTeardownTests
 {
     private static CancellationToken Token => TestContext.Current.CancellationToken;
@@ -31,9 +34,9 @@ public sealed class ContainerTeardownTests
             await services.DisposeAsync();
             Assert.Equal(nameof(FiErrno.FI_ECANCELED), (await Assert.ThrowsAsync<RmaOperationException>(() => receiving)).ErrorName);
             Assert.Equal("", world.Misuse);
-            // One for each buffer that is out.
+            // One registration for each rented buffer.
             Assert.Equal(2, world.OpenRegistrations);
-            // Late, and told so; the memory is given back all the same.
+            // These returns are late and throw, but the memory is given back all the same.
             Assert.Throws<ObjectDisposedException>(inFlight.Return);
             Assert.Throws<ObjectDisposedException>(rented.Return);
         }
@@ -45,7 +48,7 @@ public sealed class ContainerTeardownTests
         services.AddLogging();
         services.AddRmaMemoryPool<LibfabricProvider>("left", Configure).ConfigureProvider<LibfabricOptions>(world.CopyOptionsTo);
         IRmaMemoryPoolBuilder right = services.AddRmaMemoryPool<LibfabricProvider>("right", Configure);
-        // Where registrations are bound to it, a context has one endpoint.
+        // If registrations are bound to an endpoint, a context has only one.
         if (world.Mode.Is(FiMrMode.FI_MR_ENDPOINT))
             right.ConfigureProvider<LibfabricOptions>(world.CopyOptionsTo);
         else

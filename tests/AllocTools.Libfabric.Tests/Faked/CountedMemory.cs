@@ -3,7 +3,7 @@ using AllocTools.Blocks;
 
 namespace AllocTools.Libfabric.Tests.Faked;
 
-/// <summary>Memory that knows how often it is pinned.</summary>
+/// <summary>Memory that counts its pins.</summary>
 internal sealed unsafe class CountedMemory(int length) : MemoryManager<byte>
 {
     private readonly nint _address = new PageAllocator().Allocate(length, populate: true);

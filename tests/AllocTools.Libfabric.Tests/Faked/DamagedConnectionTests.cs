@@ -9,7 +9,7 @@ using Xunit;
 
 namespace AllocTools.Libfabric.Tests.Faked;
 
-/// <summary>A bit is flipped in what connections move.</summary>
+/// <summary>Tests connections when a bit is flipped in the data that they move.</summary>
 public sealed class DamagedConnectionTests
 {
     private const int Ring = 1 << 16;
@@ -32,12 +32,12 @@ public sealed class DamagedConnectionTests
                 world.Flip(k, bit);
                 using var limit = new CancellationTokenSource(TestTime.Seconds(30));
                 long sent = 0, answered = 0, sentBefore = 0;
-                // Credit, frames and ends of both directions, until it has come.
+                // Credit, frames and ends move in both directions, until the damage is found.
                 while (!await IsDamagedAsync(Exchange(left, right, lengths[0], ref sent), limit.Token) && !await IsDamagedAsync(Exchange(right, left, lengths[1], ref answered), limit.Token))
                 {
                     if (world.Flipped == 0)
                         sentBefore = sent;
-                    // A word of credit is replaced by the next one, which may come before the peer has read it.
+                    // A word of credit is replaced by the next one, possibly before the peer has read it.
                     else if (world.Flipped == sizeof(long) && sent - sentBefore > 2 * Ring)
                     {
                         unread++;
@@ -83,9 +83,9 @@ public sealed class DamagedConnectionTests
             right.Input.AdvanceTo(result.Buffer.End);
             Exception error = await Assert.ThrowsAnyAsync<Exception>(() => left.Input.ReadAsync(limit.Token).AsTask());
             Assert.True(error is ConnectionResetException { InnerException: RmaIntegrityException }, $"bit {bit}: {error}");
-            // A writer that waits is let go, as by a reader that has ended.
+            // A waiting writer is released, as if the reader had ended.
             Assert.True((await writing).IsCompleted);
-            // Else a frame was under way still, and was hit.
+            // Otherwise a frame was still under way, and was hit.
             if (world.Flipped == sizeof(long))
                 bit++;
             await Pair.EndAsync(left, right);
@@ -109,7 +109,7 @@ public sealed class DamagedConnectionTests
         await Pair.EndAsync(left, right);
     }
 
-    /// <summary>Moves bytes in one direction, and compares them with those that were to come.</summary>
+    /// <summary>Moves bytes in one direction, and compares them with the expected ones.</summary>
     private static Task Exchange(RmaConnection from, RmaConnection to, int length, ref long position)
     {
         long start = position;
@@ -154,17 +154,17 @@ public sealed class DamagedConnectionTests
         public Pair(FakeWorld world, RmaIntegrity integrity)
         {
             _pools = new EndpointPair(world.Name);
-            // A ring of one size: no message offers a longer one meanwhile.
+            // The ring has a fixed size, so that no message offers a longer one meanwhile.
             var options = new RmaConnectionOptions { Integrity = integrity, InitialRingBytes = Ring, MaxRingBytes = Ring };
             _left = new RmaConnections(_pools.Left.Pool, options);
             _right = new RmaConnections(_pools.Right.Pool, options);
             _listener = _right.Listen(new IPEndPoint(IPAddress.Loopback, 0));
         }
 
-        /// <summary>The bytes that have come to the right side.</summary>
+        /// <summary>Gets the number of bytes received by the right side.</summary>
         public long Received => _right.GetStatistics().BytesReceived;
 
-        /// <summary>Whether an operation of the left side has not completed.</summary>
+        /// <summary>Whether an operation of the left side has not completed yet.</summary>
         public bool IsUnderWay => _pools.Left.Endpoint.GetStatistics().Running > 0;
 
         public static Task EndAsync(RmaConnection left, RmaConnection right) => Task.WhenAll(left.DisposeAsync().AsTask(), right.DisposeAsync().AsTask());

@@ -5,7 +5,7 @@ using Xunit;
 
 namespace AllocTools.Libfabric.Tests.Faked;
 
-/// <summary>A bit is flipped in what checked operations move, or in memory.</summary>
+/// <summary>Tests checked operations when a bit is flipped in the data that they move, or in memory.</summary>
 public sealed class DamagedOperationTests
 {
     private const int Block = 64;
@@ -35,7 +35,7 @@ public sealed class DamagedOperationTests
                 await pair.Left.Endpoint.WriteCheckedAsync(source, region, offset, length, cancellationToken: Token);
                 Assert.NotEqual(0, world.Flipped);
                 AssertDamaged(Assert.Throws<RmaIntegrityException>(() => target.Verify(offset, length)), offset, length);
-                // Written once more they are whole.
+                // After another write, the blocks are intact.
                 await pair.Left.Endpoint.WriteCheckedAsync(source, region, offset, length, cancellationToken: Token);
                 target.Verify();
                 Assert.Equal(source.GetSpan(offset, length), target.GetSpan(offset, length));
@@ -65,7 +65,7 @@ public sealed class DamagedOperationTests
                 AssertDamaged(await Assert.ThrowsAsync<RmaIntegrityException>(() => reading), offset, length);
                 await pair.Left.Endpoint.ReadCheckedAsync(here, region, offset, length, cancellationToken: Token);
                 Assert.Equal(there.GetSpan(offset, length), here.GetSpan(offset, length));
-                // At rest, in data or tags.
+                // Damage at rest, in data or tags.
                 there.Buffer.Span[(int)(one.Bit / 8 % there.Buffer.Length)] ^= 1;
                 Assert.Throws<RmaIntegrityException>(there.Verify);
                 await Assert.ThrowsAsync<RmaIntegrityException>(() => pair.Left.Endpoint.ReadCheckedAsync(here, region, 0, one.Length, cancellationToken: Token).AsTask());
@@ -137,7 +137,7 @@ public sealed class DamagedOperationTests
         using var memory = RmaCheckedMemory.Rent(pair.Left.Pool, 3 * Block, RmaIntegrity.Crc32C, Block);
         memory.GetSpan(0, 1)[0] = 7;
         memory.Seal(0, Block);
-        // The second block with its own tag has come to the place of the first.
+        // The second block, with its own tag, is moved to the place of the first.
         memory.GetSpan(Block, Block).CopyTo(memory.GetSpan(0, Block));
         memory.Buffer.GetSpan(3 * Block + 8, 8).CopyTo(memory.Buffer.GetSpan(3 * Block, 8));
         Assert.Equal(0, Assert.Throws<RmaIntegrityException>(memory.Verify).Offset);
@@ -174,7 +174,7 @@ public sealed class DamagedOperationTests
         await Assert.ThrowsAsync<ArgumentException>(() => pair.Left.Endpoint.SendCheckedAsync(message, pair.Left.Peer, RmaIntegrity.Crc32C, cancellationToken: Token).AsTask());
     }
 
-    /// <summary>Whole blocks of the memory, and which of the operations that move them is damaged.</summary>
+    /// <summary>Picks whole blocks of the memory, and which of the operations that move them is damaged.</summary>
     private static (long Offset, long Length, int K) Arrange((int Length, int First, int Count, int K, long Bit) one)
     {
         long offset = one.First * Block, length = Math.Min(one.Count * Block, one.Length - offset);

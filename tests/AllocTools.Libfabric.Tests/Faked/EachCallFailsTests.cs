@@ -5,7 +5,10 @@ using Xunit;
 
 namespace AllocTools.Libfabric.Tests.Faked;
 
-/// <summary>Every call into libfabric fails, at up to four of the times it is made, in each mode, and in one of them at least with each error it may give.</summary>
+/// <summary>
+/// Tests that every call into libfabric may fail: at up to four of the times it is made, in each mode, and in at least
+/// one mode with each error that it may return.
+/// </summary>
 public sealed class EachCallFailsTests
 {
     private static readonly FakeMode Bound = new(
@@ -13,7 +16,7 @@ public sealed class EachCallFailsTests
 
     /// <summary>
     /// Raw keys, bound registrations and descriptors; keys that the application picks; keys that the provider picks.
-    /// Between them the binding makes every call that it knows.
+    /// Together, these modes make the binding use every call that it knows.
     /// </summary>
     private static readonly (FakeMode Mode, RmaProgress Progress)[] Modes =
     [
@@ -24,7 +27,7 @@ public sealed class EachCallFailsTests
         (FakeMode.Efa, RmaProgress.Endpoint),
     ];
 
-    /// <summary>Each call: what messages call it, and the errors it may give.</summary>
+    /// <summary>Each call with its name in messages, and the errors that it may return.</summary>
     private static readonly (string Call, string Told, int[] Errors)[] Calls =
     [
         ("fi_getinfo", "fi_getinfo", [FiErrno.FI_ENOMEM, FiErrno.FI_ENOSYS, FiErrno.FI_EINVAL]),
@@ -54,7 +57,7 @@ public sealed class EachCallFailsTests
         ("fi_cq_readerr", "fi_cq_readerr", [FiErrno.FI_EIO]),
     ];
 
-    /// <summary>Objects that can't be closed.</summary>
+    /// <summary>Calls that fail to close an object.</summary>
     private static readonly (string Call, string Told)[] Closes =
     [
         ("fi_close mr", "fi_close (registration)"),
@@ -65,7 +68,7 @@ public sealed class EachCallFailsTests
         ("fi_close fabric", "fi_close (fabric)"),
     ];
 
-    /// <summary>What is no failure: it is done again, need not be done, or is done without.</summary>
+    /// <summary>Errors that are no failure: the call is repeated, need not succeed, or can be done without.</summary>
     private static readonly (string Call, int[] Errors)[] Harmless =
     [
         ("fi_writemsg", [FiErrno.FI_EAGAIN]),
@@ -105,10 +108,10 @@ public sealed class EachCallFailsTests
     public async Task ACallThatFailsIsNamedAndLeavesNothing(string mode, RmaProgress progress, string call)
     {
         (_, string told, int[] errors) = Calls.Single(c => c.Call == call);
-        // Where a queue has a descriptor, its opening is tried twice.
+        // If a queue has a descriptor, opening it is tried twice.
         bool hasWaitObjects = call != "fi_cq_open";
         int[] times = await TimesAsync(mode, progress, call, hasWaitObjects);
-        // Not in full, each time fails with one of the errors, which the modes take in turns.
+        // Unless everything is run, each call fails with only one of the errors, and the modes take turns.
         int turn = Array.FindIndex(Modes, m => m.Mode.ToString() == mode && m.Progress == progress);
         int calls = 0;
         foreach (int k in times)
@@ -146,9 +149,9 @@ public sealed class EachCallFailsTests
             Assert.True(life.ServedAtLast, what);
             Assert.True(world.OpenObjects > 0, what);
             Assert.Equal("", world.Misuse);
-            // That of an exposure keeps its slab, which is registered, too.
+            // The registration of an exposure keeps its slab, which is registered, too.
             Assert.InRange(world.OpenRegistrations, call == "fi_close mr" ? 1 : 0, call == "fi_close mr" ? 2 : 0);
-            // A registration that is still there must find its pages.
+            // The pages of a registration that still exists must stay mapped.
             Assert.True(call == "fi_close mr" ? life.Blocks.Mapped > 0 : life.Blocks.Mapped == 0, what);
             await AssertServesAsync(world);
         }
@@ -159,7 +162,7 @@ public sealed class EachCallFailsTests
     [MemberData(nameof(Passing))]
     public async Task WhatIsNotAFailureIsNotReported(string mode, RmaProgress progress, string call)
     {
-        // A provider that picks its keys itself never has one in use.
+        // If the provider picks keys itself, a key is never in use already.
         if (call == "fi_mr_regattr" && FakeMode.Parse(mode).Is(FiMrMode.FI_MR_PROV_KEY))
             return;
         foreach (int k in await TimesAsync(mode, progress, call))
@@ -211,7 +214,7 @@ public sealed class EachCallFailsTests
         return data;
     }
 
-    /// <summary>Some calls are for some modes only; <see cref="TimesAsync"/> asserts that these are made.</summary>
+    /// <summary>Whether a call is made in a mode; <see cref="TimesAsync"/> asserts that it is.</summary>
     private static bool IsMade(FakeMode mode, string call) => call switch
     {
         "fi_mr_bind" or "fi_mr_enable" => mode.Is(FiMrMode.FI_MR_ENDPOINT),
@@ -219,10 +222,13 @@ public sealed class EachCallFailsTests
         _ => true,
     };
 
-    /// <summary>A caller who makes progress waits for nothing.</summary>
+    /// <summary>Whether a call is needed only to wait. A caller who makes progress does not wait.</summary>
     private static bool IsForWaiting(string call) => call is "fi_cq_open" or "fi_control cq" or "fi_trywait";
 
-    /// <summary>The first time that a life makes a call, the second, one in the midst, and the last that it surely makes.</summary>
+    /// <summary>
+    /// Returns the first time that a life makes a call, the second, one in the middle, and the last that certainly
+    /// occurs.
+    /// </summary>
     private static async Task<int[]> TimesAsync(string mode, RmaProgress progress, string call, bool hasWaitObjects = true)
     {
         using var world = new FakeWorld(FakeMode.Parse(mode), hasWaitObjects: hasWaitObjects, progress: progress);
@@ -231,11 +237,11 @@ public sealed class EachCallFailsTests
         Assert.True(last > 0);
         return call switch
         {
-            // How often a queue is read is never the same twice.
+            // How often a queue is read differs each time.
             "fi_cq_read" => [1, 2, 3, 4],
-            // A queue is opened anew where it has no descriptor to wait on, so that every other time does no harm.
+            // A queue without a descriptor to wait on is opened again, so that every other failure is harmless.
             "fi_cq_open" when !hasWaitObjects && progress == RmaProgress.Endpoint => [2, 4],
-            // Nor how often it is asked whether one may wait; the first time is when the queue is opened.
+            // The number of calls differs here, too; the first one is made when the queue is opened.
             "fi_trywait" => [1],
             _ => [.. new[] { 1, 2, (last / 2) + 1, last }.Where(k => k <= last).Distinct()],
         };

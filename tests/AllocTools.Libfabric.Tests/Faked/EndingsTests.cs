@@ -4,7 +4,10 @@ using Xunit;
 
 namespace AllocTools.Libfabric.Tests.Faked;
 
-/// <summary>Completions that come late, never, with an error of either sign; calls that are slow; a transport that takes little.</summary>
+/// <summary>
+/// Tests completions that arrive late, never, or with an error of either sign; slow calls; and a transport that accepts
+/// few operations.
+/// </summary>
 public sealed class EndingsTests
 {
     private static CancellationToken Token => TestContext.Current.CancellationToken;
@@ -45,7 +48,7 @@ public sealed class EndingsTests
             other.Dispose();
     }
 
-    // shm of libfabric 1.17 gives negative codes in its error entries.
+    // shm of libfabric 1.17 reports negative codes in its error entries.
     [Theory]
     [InlineData(1)]
     [InlineData(-1)]
@@ -61,7 +64,7 @@ public sealed class EndingsTests
         RmaOperationException error = await Assert.ThrowsAsync<RmaOperationException>(() => pair.Left.Endpoint.WriteAsync(source, region, cancellationToken: Token).AsTask());
         Assert.Equal((FiErrno.FI_EIO, nameof(FiErrno.FI_EIO)), (error.ErrorCode, error.ErrorName));
         Assert.EndsWith("The provider says: the fake's error 5, nothing more.", error.Message, StringComparison.Ordinal);
-        // Nor need it have words for its own error.
+        // The provider may also have no text for its own error.
         world.Fail("fi_cq_strerror", FiErrno.FI_EINVAL);
         error = await Assert.ThrowsAsync<RmaOperationException>(() => pair.Left.Endpoint.WriteAsync(source, region, cancellationToken: Token).AsTask());
         Assert.EndsWith("The provider says: provider error 1005.", error.Message, StringComparison.Ordinal);

@@ -5,7 +5,7 @@ using Xunit;
 
 namespace AllocTools.Libfabric.Tests.Faked;
 
-/// <summary>What an endpoint says it has to do: operators see the same as metrics.</summary>
+/// <summary>Tests the operations that an endpoint reports in its statistics: operators see the same as metrics.</summary>
 public sealed class EndpointStatisticsTests
 {
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
@@ -46,7 +46,7 @@ public sealed class EndpointStatisticsTests
         await sending;
         Assert.True(SpinWait.SpinUntil(() => PlacesOf(endpoint) == (0, 0, 0), Patience), endpoint.GetStatistics().ToString());
 
-        // No call of the endpoint's own returns, so that nothing can be taken back.
+        // The endpoint's own call does not return, so no operation can be taken back.
         world.Hold("fi_cq_read");
         Assert.True(SpinWait.SpinUntil(() => endpoint.GetStatistics().State == RmaEndpointState.Stuck, Patience));
         await Assert.ThrowsAsync<RmaTimeoutException>(() => endpoint.ReceiveAsync(buffer.Slice(0, 64), TimeSpan.FromMilliseconds(20), Token).AsTask());

@@ -4,14 +4,17 @@ using Xunit;
 
 namespace AllocTools.Libfabric.Tests.Faked;
 
-/// <summary>The tests that each fabric passes, on the registration modes that libfabric has; what uses keys, with every width of them.</summary>
+/// <summary>
+/// Runs the tests that each fabric passes in libfabric's registration modes; tests that use keys run with every key
+/// width.
+/// </summary>
 public sealed class EveryModeTests
 {
-    /// <summary>What uses peers' keys: the width of a key may matter to it.</summary>
+    /// <summary>Tests that use peers' keys: the width of a key may matter to them.</summary>
     private static readonly (Type Class, MethodInfo Test)[] OfKeys =
         SuiteOf(typeof(FabricTransfers), typeof(FabricMistakes), typeof(EndpointTests), typeof(BatchTests), typeof(FabricBatches), typeof(FabricNotifications));
 
-    /// <summary>What is about messages, slots and addresses. It is run once for each mix of the mode's bits.</summary>
+    /// <summary>Tests of messages, slots and addresses. They run once for each combination of the mode's bits.</summary>
     private static readonly (Type Class, MethodInfo Test)[] OfMessages =
         SuiteOf(typeof(FabricMessages), typeof(FabricWindows), typeof(FabricEndings), typeof(FabricPeers), typeof(FabricReceiveLoops), typeof(MessageTests));
 
@@ -29,7 +32,7 @@ public sealed class EveryModeTests
         TestContext.Current.TestOutputHelper!.WriteLine($"{suite.Length} tests hold");
     }
 
-    /// <summary>What takes too long for each mode, in those that providers have.</summary>
+    /// <summary>Runs a test that takes too long for every mode in the modes that providers have.</summary>
     [Theory]
     [InlineData("4 local virtual allocated provider-key")]
     [InlineData("4 allocated endpoint")]
@@ -43,7 +46,7 @@ public sealed class EveryModeTests
         .. types
             .SelectMany(t => t.GetMethods().Select(m => (t, m)))
             .Where(t => t.m.GetCustomAttribute<MemberDataAttribute>()?.MemberName is nameof(FabricTransfers.Modes) or nameof(EndpointTests.Fabrics))
-            // Tens of thousands of operations, in each of some hundred modes.
+            // These take tens of thousands of operations, in each of some hundred modes.
             .Where(t => t.m.Name is not (nameof(FabricBatches.ABatchOfManyMoreThanMayBeOutstandingMovesThemAll) or nameof(FabricNotifications.ANumberIsNeverThereBeforeTheBytes))),
     ];
 

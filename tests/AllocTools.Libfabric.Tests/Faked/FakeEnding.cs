@@ -1,17 +1,20 @@
 namespace AllocTools.Libfabric.Tests.Faked;
 
-/// <summary>How the fake's operations end once their initiator looks. The order is that of <c>enum completion</c>.</summary>
+/// <summary>How the fake's operations end when their initiator polls. The order is that of <c>enum completion</c>.</summary>
 internal enum FakeEnding
 {
-    /// <summary>They are done.</summary>
+    /// <summary>They complete.</summary>
     AtOnce,
 
-    /// <summary>Not before this is changed.</summary>
+    /// <summary>They do not complete until this is changed.</summary>
     Held,
 
-    /// <summary>With an error, and nothing is done.</summary>
+    /// <summary>They end with an error, and have no effect.</summary>
     Failed,
 
-    /// <summary>With success, whether the target has allowed it and it is done or not: tcp;ofi_rxm is like this.</summary>
+    /// <summary>
+    /// They end with success, whether or not the target has allowed them and they are done: tcp;ofi_rxm behaves like
+    /// this.
+    /// </summary>
     Blindly,
 }

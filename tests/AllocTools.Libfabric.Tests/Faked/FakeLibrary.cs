@@ -5,13 +5,13 @@ using AllocTools.Testing;
 
 namespace AllocTools.Libfabric.Tests.Faked;
 
-/// <summary>The libfabric of the tests' own (native/fake.h), compiled against the installed headers.</summary>
+/// <summary>The tests' own libfabric (native/fake.h), compiled against the installed headers.</summary>
 internal sealed unsafe class FakeLibrary
 {
-    /// <summary>Registered bytes, and the kinds of objects that are counted.</summary>
+    /// <summary>The number of counted values: registered bytes, and the kinds of objects.</summary>
     public const int CountedKinds = 8;
 
-    /// <summary>Where among them registrations are.</summary>
+    /// <summary>The index of registrations among them.</summary>
     public const int Registrations = 6;
 
     private const int TextRoom = 16 << 10;
@@ -26,13 +26,13 @@ internal sealed unsafe class FakeLibrary
         _module = NativeLibrary.Load(path);
     }
 
-    /// <summary>Compiled once a process. It says that it is libfabric 1.17.</summary>
+    /// <summary>Gets the library that is compiled once per process. It reports itself as libfabric 1.17.</summary>
     public static FakeLibrary Default => Compiled.Value;
 
-    /// <summary>The library's file, for <see cref="LibfabricOptions.LibraryPath"/>.</summary>
+    /// <summary>Gets the library's file, for <see cref="LibfabricOptions.LibraryPath"/>.</summary>
     public string Path { get; }
 
-    /// <summary>Another copy, with worlds of its own, that says it is of that version.</summary>
+    /// <summary>Creates another copy, with separate worlds, that reports a given version.</summary>
     public static FakeLibrary OfVersion(Version version)
     {
         string path = System.IO.Path.Combine(Folder.Value, $"libfake{Interlocked.Increment(ref s_copies)}.so");
@@ -42,7 +42,7 @@ internal sealed unsafe class FakeLibrary
         return library;
     }
 
-    /// <summary>The k-th call from now, of those with that name, fails, or is held where the error is 0.</summary>
+    /// <summary>Makes the k-th call from now, among those with a name, fail, or holds it if the error is 0.</summary>
     public void Fail(string world, string call, int k, int error)
     {
         fixed (byte* name = Text(world), called = Text(call))
@@ -61,7 +61,9 @@ internal sealed unsafe class FakeLibrary
             ((delegate* unmanaged<byte*, void>)Export("fake_break_waiting"))(name);
     }
 
-    /// <summary>Makes that many empty fi_info more (fi_allocinfo), and then none; without a limit where it is negative.</summary>
+    /// <summary>
+    /// Allows that many more empty fi_info (fi_allocinfo), and then none; without a limit if the number is negative.
+    /// </summary>
     public void LimitEmptyInfos(int count) => ((delegate* unmanaged<int, void>)Export("fake_limit_infos"))(count);
 
     public void SetEnding(string world, FakeEnding ending, int error)
@@ -92,7 +94,10 @@ internal sealed unsafe class FakeLibrary
             ((delegate* unmanaged<byte*, void>)Export("fake_forget_misuse"))(name);
     }
 
-    /// <summary>Registered bytes; then how many are open of fabrics, domains, vectors, queues, endpoints, registrations, interfaces.</summary>
+    /// <summary>
+    /// Returns the registered bytes, then the numbers of open fabrics, domains, vectors, queues, endpoints,
+    /// registrations and interfaces.
+    /// </summary>
     public long[] Open(string world)
     {
         long[] open = new long[CountedKinds];
@@ -117,7 +122,7 @@ internal sealed unsafe class FakeLibrary
     private static string MakeFolder()
     {
         string folder = Directory.CreateTempSubdirectory("alloctools-fake-").FullName;
-        // What is loaded stays so; its file need not stay.
+        // A loaded library stays loaded; its file is no longer needed.
         AppDomain.CurrentDomain.ProcessExit += (_, _) => Directory.Delete(folder, recursive: true);
         return folder;
     }

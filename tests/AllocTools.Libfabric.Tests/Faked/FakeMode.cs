@@ -4,7 +4,7 @@ using AllocTools.Testing;
 
 namespace AllocTools.Libfabric.Tests.Faked;
 
-/// <summary>What a provider demands of registrations (fi_mr(3), fi_domain(3)), and how wide its keys are, in bytes.</summary>
+/// <summary>What a provider demands of registrations (fi_mr(3), fi_domain(3)), and the width of its keys in bytes.</summary>
 internal sealed record FakeMode(int MrMode, int KeySize)
 {
     public const int RawKeySize = 24;
@@ -19,7 +19,7 @@ internal sealed record FakeMode(int MrMode, int KeySize)
         (FiMrMode.FI_MR_RAW, "raw"),
     ];
 
-    /// <summary>As libfabric's <c>efa</c>, <c>cxi</c>, <c>verbs</c>, <c>ucx</c> and <c>tcp</c> ask for it.</summary>
+    /// <summary>Gets the mode that libfabric's <c>efa</c>, <c>cxi</c>, <c>verbs</c>, <c>ucx</c> and <c>tcp</c> ask for.</summary>
     public static FakeMode Efa => new(FiMrMode.FI_MR_LOCAL | FiMrMode.FI_MR_VIRT_ADDR | FiMrMode.FI_MR_ALLOCATED | FiMrMode.FI_MR_PROV_KEY, 4);
 
     public static FakeMode Cxi => new(FiMrMode.FI_MR_ENDPOINT | FiMrMode.FI_MR_ALLOCATED, 4);
@@ -30,7 +30,7 @@ internal sealed record FakeMode(int MrMode, int KeySize)
 
     public bool Is(int bit) => (MrMode & bit) != 0;
 
-    /// <summary>Each mix of the bits, with each width that it may have.</summary>
+    /// <summary>Returns each combination of the bits, with each key width that it may have.</summary>
     public static IEnumerable<FakeMode> All()
     {
         int[] bits = [.. Names.Select(n => n.Bit)];
@@ -47,7 +47,9 @@ internal sealed record FakeMode(int MrMode, int KeySize)
         }
     }
 
-    /// <summary>Those that tests run in: all of them, or so many that each three settings are met in each of their combinations.</summary>
+    /// <summary>
+    /// Gets the modes that tests run in: all of them, or enough to cover each combination of any three settings.
+    /// </summary>
     public static IReadOnlyList<FakeMode> ToTest { get; } = TestExtent.IsFull ? [.. All()] : CoverTriples();
 
     public static FakeMode Parse(string text)
@@ -57,10 +59,12 @@ internal sealed record FakeMode(int MrMode, int KeySize)
         return new FakeMode(mode, int.Parse(words[0], CultureInfo.InvariantCulture));
     }
 
-    /// <summary>The width, and the names of the bits.</summary>
+    /// <summary>Returns the width, and the names of the bits.</summary>
     public override string ToString() => string.Join(' ', new[] { KeySize.ToString(CultureInfo.InvariantCulture) }.Concat(Names.Where(n => Is(n.Bit)).Select(n => n.Name)));
 
-    /// <summary>A covering array of strength 3: the mode that has most triples that are not met yet is taken until all are.</summary>
+    /// <summary>
+    /// Returns a covering array of strength 3: repeatedly adds the mode that covers most of the remaining triples.
+    /// </summary>
     private static List<FakeMode> CoverTriples()
     {
         List<(FakeMode Mode, HashSet<string> Triples)> left = [.. All().Select(m => (m, m.Triples().ToHashSet()))];

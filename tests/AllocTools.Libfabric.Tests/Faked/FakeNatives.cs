@@ -5,7 +5,7 @@ using Xunit;
 
 namespace AllocTools.Libfabric.Tests.Faked;
 
-/// <summary>A page of memory, a fabric and a domain, opened by the binding alone.</summary>
+/// <summary>A page of memory, a fabric and a domain, opened through the binding alone.</summary>
 internal sealed unsafe class FakeNatives : IDisposable
 {
     public const int Length = 4096;

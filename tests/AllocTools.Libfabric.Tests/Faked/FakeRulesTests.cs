@@ -4,7 +4,10 @@ using Xunit;
 
 namespace AllocTools.Libfabric.Tests.Faked;
 
-/// <summary>The fake refuses what fi_mr(3), fi_domain(3) and fi_rma(3) forbid: without this, the other tests would prove little.</summary>
+/// <summary>
+/// Tests that the fake refuses what fi_mr(3), fi_domain(3) and fi_rma(3) forbid: without this, the other tests would
+/// prove little.
+/// </summary>
 public sealed class FakeRulesTests
 {
     private static CancellationToken Token => TestContext.Current.CancellationToken;
@@ -102,7 +105,7 @@ public sealed class FakeRulesTests
         target.Span.Clear();
         source.Span.Fill(1);
         using RmaExposure exposure = target.Expose(RmaAccess.RemoteRead);
-        // As a peer would that does not care what it was granted.
+        // A peer that ignores the rights it was granted would do this.
         using RemoteRegion region = pair.Left.Endpoint.Import(
             pair.Left.Peer, new RemoteMemory(exposure.Remote.Address, 64, exposure.Remote.Key, RmaAccess.RemoteWrite | RmaAccess.RemoteRead));
         await pair.Left.Endpoint.ReadAsync(source, region, cancellationToken: Token);

@@ -8,7 +8,10 @@ using Xunit.Sdk;
 
 namespace AllocTools.Libfabric.Tests.Faked;
 
-/// <summary>A fabric of the fake libfabric with all that is opened on it. Disposing it asserts that nothing is left and nothing was misused.</summary>
+/// <summary>
+/// A fabric of the fake libfabric, with all that is opened on it. Disposing it asserts that nothing is left open and
+/// nothing was misused.
+/// </summary>
 internal sealed class FakeWorld : IDisposable
 {
     private static readonly ConcurrentDictionary<string, FakeWorld> Worlds = new();
@@ -25,17 +28,19 @@ internal sealed class FakeWorld : IDisposable
             world.Note(thrown.Exception);
     };
 
-    /// <param name="mode">What its provider demands.</param>
+    /// <param name="mode">The demands of its provider.</param>
     /// <param name="maxMessage">The longest message, in bytes.</param>
-    /// <param name="depth">How many operations are taken at a time.</param>
-    /// <param name="limit">How many bytes may be registered.</param>
-    /// <param name="delivers">Whether it knows FI_DELIVERY_COMPLETE.</param>
-    /// <param name="hasSmallTables">Whether tables of functions end after the last that is needed.</param>
+    /// <param name="depth">The number of operations that are accepted at a time.</param>
+    /// <param name="limit">The number of bytes that may be registered.</param>
+    /// <param name="delivers">Whether it supports FI_DELIVERY_COMPLETE.</param>
+    /// <param name="hasSmallTables">Whether tables of functions end after the last function that is needed.</param>
     /// <param name="hasWaitObjects">Whether a completion queue has a descriptor to wait on.</param>
-    /// <param name="isStrict">Whether its address vector forgets only peers that were used, as that of sockets in libfabric 2.x.</param>
-    /// <param name="flushesOnError">Whether a call that takes nothing starts what was posted with FI_MORE, as fi_msg(3) demands since libfabric 2.5.</param>
+    /// <param name="isStrict">Whether its address vector forgets only peers that were used, like that of sockets in
+    /// libfabric 2.x.</param>
+    /// <param name="flushesOnError">Whether a call that accepts nothing starts the operations posted with FI_MORE, as
+    /// fi_msg(3) demands since libfabric 2.5.</param>
     /// <param name="progress">Who makes progress for the endpoints that are opened.</param>
-    /// <param name="library">The library it is in; null for the default one.</param>
+    /// <param name="library">The library that it belongs to; null for the default one.</param>
     public FakeWorld(
         FakeMode mode, long maxMessage = 1 << 20, long depth = 1 << 20, long limit = long.MaxValue, bool delivers = true, bool hasSmallTables = false, bool hasWaitObjects = true, bool isStrict = false, bool flushesOnError = true, RmaProgress progress = RmaProgress.Endpoint, FakeLibrary? library = null)
     {
@@ -50,7 +55,7 @@ internal sealed class FakeWorld : IDisposable
         Current.Value = this;
     }
 
-    /// <summary>Its name, which tests that take a fabric's name take as well.</summary>
+    /// <summary>Gets its name, which tests accept in place of a fabric's name.</summary>
     public string Name { get; }
 
     public FakeMode Mode { get; }
@@ -59,15 +64,15 @@ internal sealed class FakeWorld : IDisposable
 
     public long RegisteredBytes => _library.Open(_text)[0];
 
-    /// <summary>How many objects of libfabric are open.</summary>
+    /// <summary>Gets the number of open libfabric objects.</summary>
     public long OpenObjects => _library.Open(_text)[1..].Sum();
 
     public long OpenRegistrations => _library.Open(_text)[FakeLibrary.Registrations];
 
-    /// <summary>The first thing that was done against libfabric's rules; empty where nothing was.</summary>
+    /// <summary>Gets the first violation of libfabric's rules; empty if there was none.</summary>
     public string Misuse => _library.Misuse(_text);
 
-    /// <summary>As <see cref="Misuse"/>, which is then forgotten.</summary>
+    /// <summary>Returns <see cref="Misuse"/>, and resets it.</summary>
     public string TakeMisuse()
     {
         string misuse = Misuse;
@@ -75,13 +80,13 @@ internal sealed class FakeWorld : IDisposable
         return misuse;
     }
 
-    /// <summary>How often each function was called.</summary>
+    /// <summary>Gets the number of calls of each function.</summary>
     public Dictionary<string, long> Calls => _library.Calls(_text)
         .Split('\n', StringSplitOptions.RemoveEmptyEntries)
         .Select(line => (Name: line[..line.LastIndexOf(' ')], Count: line[(line.LastIndexOf(' ') + 1)..]))
         .ToDictionary(c => c.Name, c => long.Parse(c.Count, CultureInfo.InvariantCulture));
 
-    /// <summary>The world of that name; null where it is a fabric's.</summary>
+    /// <summary>Returns the world with a name; null if the name is that of a fabric.</summary>
     public static FakeWorld? Find(string name) => Worlds.GetValueOrDefault(name);
 
     public LibfabricOptions Options()
@@ -106,26 +111,29 @@ internal sealed class FakeWorld : IDisposable
         return new LibfabricProvider(options, loggerFactory).Open();
     }
 
-    /// <summary>The k-th call from now, of those with that name, fails with -<paramref name="error"/>.</summary>
+    /// <summary>Makes the k-th call from now, among those with a name, fail with -<paramref name="error"/>.</summary>
     public void Fail(string call, int error, int k = 1) => _library.Fail(_text, call, k, -error);
 
-    /// <summary>The next call with that name does not return before <see cref="Release"/>.</summary>
+    /// <summary>Holds the next call with a name until <see cref="Release"/>.</summary>
     public void Hold(string call) => _library.Fail(_text, call, 1, 0);
 
     /// <summary>Lets all calls return that are held now.</summary>
     public void Release() => _library.Release(_text);
 
-    /// <summary>Of what the k-th operation from now moves, whatever its kind, that bit is flipped, modulo its length.</summary>
+    /// <summary>
+    /// Flips a bit in the data of the k-th operation from now, whatever its kind. The bit is taken modulo the length of
+    /// the data.
+    /// </summary>
     public void Flip(int k, long bit) => _library.Flip(_text, k, bit);
 
-    /// <summary>How many bytes the operation has moved of which <see cref="Flip"/> flips a bit; 0 before it.</summary>
+    /// <summary>Gets the number of bytes moved by the operation whose data <see cref="Flip"/> changes; 0 before it.</summary>
     public long Flipped => _library.Flipped(_text);
 
-    /// <summary>The descriptors of the queues that are open can't be waited on any more.</summary>
+    /// <summary>Makes it impossible to wait on the descriptors of open queues.</summary>
     public void BreakWaiting() => _library.BreakWaiting(_text);
 
     /// <param name="ending">How operations end from here on.</param>
-    /// <param name="error">What their error entries say, for <see cref="FakeEnding.Failed"/>; of either sign.</param>
+    /// <param name="error">The error in their error entries, for <see cref="FakeEnding.Failed"/>; of either sign.</param>
     public void End(FakeEnding ending, int error = 0) => _library.SetEnding(_text, ending, error);
 
     public void AssertClean()
@@ -138,15 +146,15 @@ internal sealed class FakeWorld : IDisposable
     {
         Worlds.TryRemove(Name, out _);
         Exception? left = Record.Exception(AssertClean);
-        // What was thrown before may be on its way, and would not be seen for this one.
+        // An earlier exception may be on its way, and this one would hide it.
         Assert.True(left is null, $"{left?.Message} Before that: {string.Join(' ', _failures)}");
     }
 
-    /// <summary>Keeps the last exceptions, of which any may be what ends the test.</summary>
+    /// <summary>Keeps the last exceptions, any of which may be the one that ends the test.</summary>
     private void Note(Exception thrown)
     {
         string text = $"{thrown.GetType()}: {thrown.Message}";
-        // One that passes through many awaits is thrown in each.
+        // An exception that passes through many awaits is thrown in each.
         if (_failures.LastOrDefault() == text)
             return;
         _failures.Enqueue(text);

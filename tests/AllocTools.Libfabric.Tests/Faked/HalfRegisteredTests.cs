@@ -6,7 +6,10 @@ using Xunit;
 
 namespace AllocTools.Libfabric.Tests.Faked;
 
-/// <summary>A registration that fails on the way, and can't be undone: the transport may reach the memory, so it stays where it is.</summary>
+/// <summary>
+/// Tests a registration that fails halfway and can't be undone: the transport may access the memory, so it stays where
+/// it is.
+/// </summary>
 public sealed class HalfRegisteredTests
 {
     private const int Length = 8192;
@@ -21,7 +24,7 @@ public sealed class HalfRegisteredTests
     public void ASlabStaysMappedAndInTheStatistics(string call)
     {
         using Life life = new();
-        // One block is a slab, so that no smaller one is tried.
+        // A slab is a single block, so no smaller one is tried.
         long slab = life.Fails(call, () => life.Pool.Rent(1 << 20));
         Assert.Equal(slab, life.Blocks.Mapped);
         long direct = life.Fails(call, () => life.Pool.Rent(100 << 20));
@@ -51,14 +54,14 @@ public sealed class HalfRegisteredTests
         using CountedMemory memory = new(Length);
         Assert.Equal(Length, life.Fails(call, () => life.Pool.Register(memory.Memory)));
         Assert.Equal(1, memory.Pins);
-        // Where it can be undone it is not.
+        // If the registration can be undone, the memory is not kept.
         life.World.Fail(call, FiErrno.FI_EINVAL);
         Assert.False(Assert.Throws<RmaRegistrationException>(() => life.Pool.Register(memory.Memory)).IsStillRegistered);
         Assert.Equal(1, memory.Pins);
         life.AssertServes();
     }
 
-    // Neither the caller nor the pool need keep it.
+    // Neither the caller nor the pool has to keep a reference to it.
     [Theory]
     [InlineData(true)]
     [InlineData(false)]
@@ -110,7 +113,7 @@ public sealed class HalfRegisteredTests
 
         public RmaMemoryPool<LibfabricProvider> Pool { get; }
 
-        /// <summary>Has it fail halfway.</summary>
+        /// <summary>Makes a registration fail halfway.</summary>
         /// <returns>The bytes that stay registered for it.</returns>
         public long Fails(string call, Func<object> register)
         {
@@ -138,7 +141,7 @@ public sealed class HalfRegisteredTests
         {
             Pool.Dispose();
             _context.Dispose();
-            // What is registered can't be closed, nor what it is registered with; nothing is closed under it.
+            // Registrations that can't be closed keep their parents open; nothing is closed before its children.
             Assert.Equal("", World.Misuse);
             Assert.True(World.OpenRegistrations > 0);
             Assert.Equal(World.RegisteredBytes, Pool.GetStatistics().RegisteredBytes);

@@ -4,7 +4,9 @@ using Xunit;
 
 namespace AllocTools.Libfabric.Tests.Faked;
 
-/// <summary>With <see cref="RmaIsolation.PerExposure"/> a key ends with its exposure, in every registration mode.</summary>
+/// <summary>
+/// Tests that with <see cref="RmaIsolation.PerExposure"/>, a key ends with its exposure, in every registration mode.
+/// </summary>
 public sealed class IsolationTests
 {
     private const int Length = 4096;
@@ -36,13 +38,13 @@ public sealed class IsolationTests
         await RefusedAsync(() => pair.Left.Endpoint.ReadAsync(source, old, cancellationToken: Token));
         Assert.False(source.Span.ContainsAnyExcept((byte)9));
 
-        // Nor by another exposure of the same bytes, which has a key of its own.
+        // Another exposure of the same bytes does not revive the old key: it has a key of its own.
         using RmaExposure next = target.Expose(RmaAccess.RemoteRead | RmaAccess.RemoteWrite);
         await RefusedAsync(() => pair.Left.Endpoint.WriteAsync(source, old, cancellationToken: Token));
         Assert.False(target.Span.ContainsAnyExcept((byte)0));
     }
 
-    // An initiator may see success though nothing was written.
+    // An initiator may see success although nothing was written.
     [Theory]
     [MemberData(nameof(Modes))]
     public async Task AnInitiatorThatSeesSuccessHasChangedNothingEither(string mode)
@@ -64,7 +66,7 @@ public sealed class IsolationTests
         Assert.False(target.Span.ContainsAnyExcept((byte)0));
     }
 
-    // As shm of libfabric 2.6 and later.
+    // shm of libfabric 2.6 and later behaves like this.
     [Theory]
     [MemberData(nameof(Modes))]
     public async Task AReadThatIsRefusedInSilenceFailsAndDoesNotPassWhatTheBufferHeld(string mode)
@@ -93,7 +95,7 @@ public sealed class IsolationTests
         Assert.IsType<RmaOperationException>((await Assert.ThrowsAsync<RmaBatchException>(() => batch.RunAsync(cancellationToken: Token).AsTask())).InnerException);
     }
 
-    /// <summary>A byte has 256 values, so that some of these reads find their mark in the peer's memory.</summary>
+    /// <summary>A byte has only 256 values, so some of these reads find their own mark in the peer's memory.</summary>
     [Fact]
     public async Task AReadOfWhatItsMarkHappensToBeBringsIt()
     {

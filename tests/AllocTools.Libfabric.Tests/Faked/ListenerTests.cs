@@ -11,8 +11,8 @@ using Xunit;
 
 namespace AllocTools.Libfabric.Tests.Faked;
 
-/// <summary>A listener to meters or spans changes nothing, also where it throws, which is told.</summary>
-/// <remarks>Alone: a listener to spans hears those of all tests.</remarks>
+/// <summary>Tests that a listener to meters or spans changes nothing, even if it throws, which is reported.</summary>
+/// <remarks>These tests run alone: a listener to spans receives those of all tests.</remarks>
 [Collection(nameof(ListenerTests))]
 [CollectionDefinition(nameof(ListenerTests), DisableParallelization = true)]
 public sealed class ListenerTests

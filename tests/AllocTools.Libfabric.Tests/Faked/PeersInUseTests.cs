@@ -6,12 +6,12 @@ using Xunit;
 
 namespace AllocTools.Libfabric.Tests.Faked;
 
-/// <summary>Peers that are removed while operations with them run.</summary>
+/// <summary>Tests peers that are removed while operations with them run.</summary>
 public sealed class PeersInUseTests
 {
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
-    // libfabric crashes where an operation is posted to a peer that it has forgotten.
+    // libfabric crashes if an operation is posted to a peer that it has forgotten.
     [Fact]
     public async Task WhatIsPostedOrQueuedGoesOnAndThePeerIsForgottenAfterIt()
     {
@@ -56,7 +56,7 @@ public sealed class PeersInUseTests
         await Task.WhenAll(sends);
     }
 
-    // As where a name and a number stand for one address.
+    // For example, a name and a number may stand for the same address.
     [Fact]
     public async Task AnAddressThatIsSpeltOtherwiseIsTheSamePeer()
     {
@@ -73,7 +73,7 @@ public sealed class PeersInUseTests
         await Assert.ThrowsAsync<ArgumentException>(() => from.SendAsync(message, again, cancellationToken: Token).AsTask());
     }
 
-    // As with sockets of libfabric 2.x, whose vector does not forget a peer that nothing was sent to.
+    // sockets of libfabric 2.x behaves like this: its vector does not forget a peer that nothing was sent to.
     [Fact]
     public async Task APeerThatTheTransportWontForgetIsRemovedAllTheSame()
     {
@@ -95,7 +95,7 @@ public sealed class PeersInUseTests
         Assert.Equal(4, world.Calls["fi_av_remove"]);
     }
 
-    // Another error may pass: the peer is tried again when something else is removed or inserted.
+    // Another error may be temporary: removing the peer is tried again when something else is removed or inserted.
     [Fact]
     public async Task APeerThatCouldNotBeForgottenIsForgottenLater()
     {

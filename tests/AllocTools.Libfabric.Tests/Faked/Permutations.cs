@@ -3,7 +3,7 @@ namespace AllocTools.Libfabric.Tests.Faked;
 /// <summary>Orders in which things can be done.</summary>
 internal static class Permutations
 {
-    /// <summary>All orders of the numbers from 0 to below <paramref name="count"/>.</summary>
+    /// <summary>Returns all orders of the numbers from 0 to below <paramref name="count"/>.</summary>
     public static IEnumerable<int[]> Of(int count)
     {
         int[] order = [.. Enumerable.Range(0, count)];

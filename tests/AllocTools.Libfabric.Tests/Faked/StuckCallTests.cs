@@ -5,7 +5,7 @@ using Xunit;
 
 namespace AllocTools.Libfabric.Tests.Faked;
 
-/// <summary>Calls that take long while the endpoint is closed, and a completion queue that can't be read any more.</summary>
+/// <summary>Tests calls that take long while the endpoint is closed, and a completion queue that can no longer be read.</summary>
 public sealed class StuckCallTests
 {
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
@@ -52,11 +52,11 @@ public sealed class StuckCallTests
             // The rest is closed when the call has returned.
             Assert.True(SpinWait.SpinUntil(() => pair.Left.Pool.GetStatistics().QuarantinedBuffers == 0, Patience));
         }
-        // The lease on the context is the last that goes, on another thread.
+        // The lease on the context is released last, on another thread.
         Assert.True(SpinWait.SpinUntil(() => world.OpenObjects == 0, Patience));
     }
 
-    // The request to give it up comes before the transport has it.
+    // The receive is cancelled before the transport has it.
     [Theory]
     [InlineData(RmaProgress.Endpoint)]
     [InlineData(RmaProgress.Caller)]
@@ -70,7 +70,7 @@ public sealed class StuckCallTests
         RmaBuffer late = pool.Rent(64);
         world.Hold("fi_recv");
         Task<RmaReceiveResult> posting = Task.Run(() => endpoint.ReceiveAsync(late, TimeSpan.FromMilliseconds(20), Token).AsTask(), Token);
-        // Not before it is over for the endpoint, too, and its grace.
+        // Wait until the operation is over for the endpoint, too, including its grace period.
         Assert.True(SpinWait.SpinUntil(() => endpoint.GetStatistics().Operations.Any(o => o.Failed > 0), Patience));
         world.Release();
         await Assert.ThrowsAsync<RmaTimeoutException>(() => posting);
@@ -83,8 +83,8 @@ public sealed class StuckCallTests
         Assert.Equal(64, (await receiving).Length);
     }
 
-    // The endpoint's thread in the first; the calls that close the endpoint in the others, that of a bound one to take its
-    // operations back first.
+    // In the first case, the endpoint's thread is stuck. In the others, it is the calls that close the endpoint; a bound endpoint
+    // takes its operations back first.
     [Theory]
     [InlineData("fi_cq_read", "8", RmaProgress.Endpoint)]
     [InlineData("fi_close ep", "8", RmaProgress.Endpoint)]
@@ -102,7 +102,7 @@ public sealed class StuckCallTests
             if (call == "fi_cq_read" && progress == RmaProgress.Endpoint)
                 Assert.True(SpinWait.SpinUntil(() => context.Failure is not null, Patience));
             Task closing = Task.Run(endpoint.Dispose, Token);
-            // Whoever awaits an operation does not wait for that.
+            // A caller who awaits an operation does not wait for that call.
             await Assert.ThrowsAsync<RmaOperationException>(() => receiving.WaitAsync(Patience, Token));
             await closing.WaitAsync(Patience, Token);
             buffer.Dispose();
@@ -110,7 +110,7 @@ public sealed class StuckCallTests
             world.Release();
             Assert.True(SpinWait.SpinUntil(() => pool.GetStatistics().QuarantinedBuffers == 0, Patience));
         }
-        // The lease on the context is the last that goes, on another thread.
+        // The lease on the context is released last, on another thread.
         Assert.True(SpinWait.SpinUntil(() => world.OpenObjects == 0, Patience));
     }
 
@@ -130,7 +130,7 @@ public sealed class StuckCallTests
         await Assert.ThrowsAsync<RmaOperationException>(() => receiving);
         Assert.Contains("fi_cq_read", context.Failure!.Message, StringComparison.Ordinal);
         Assert.Throws<RmaOperationException>(() => endpoint.TryPost(RmaOperation.Receive(buffer)));
-        // The transport may still have it.
+        // The transport may still have the buffer.
         buffer.Dispose();
         Assert.Equal(1, pool.GetStatistics().QuarantinedBuffers);
         await endpoint.DisposeAsync();

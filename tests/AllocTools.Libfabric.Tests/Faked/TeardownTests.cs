@@ -9,7 +9,9 @@ using Xunit;
 
 namespace AllocTools.Libfabric.Tests.Faked;
 
-/// <summary>However things are taken apart: no call on a closed object, no parent closed before its children, nothing left.</summary>
+/// <summary>
+/// Tests disposal in any order: no call on a closed object, no parent closed before its children, nothing left behind.
+/// </summary>
 public sealed class TeardownTests
 {
     private static CancellationToken Token => TestContext.Current.CancellationToken;
@@ -48,7 +50,7 @@ public sealed class TeardownTests
             return [.. Enumerable.Range(0, 3).Select(_ => side.Endpoint.WriteAsync(side.Source, side.Region, Timeout.InfiniteTimeSpan, Token).AsTask())];
         });
 
-    // Where registrations are bound to the endpoint a write that never completes keeps all it might touch.
+    // If registrations are bound to the endpoint, a write that never completes keeps everything that it might access.
     [Fact]
     public async Task WhatNeverComesBackKeepsItsPages()
     {
@@ -65,7 +67,7 @@ public sealed class TeardownTests
         Assert.True(side.Blocks.Mapped >= world.RegisteredBytes);
     }
 
-    // The transport has what was given to it for as long as its endpoint is open, whoever was told what.
+    // The transport has the memory that it was given as long as its endpoint is open, whatever was reported to callers.
     [Theory]
     [MemberData(nameof(Modes))]
     public async Task AnEndpointThatCantBeClosedKeepsWhatItHas(string mode, RmaProgress progress)
@@ -167,7 +169,7 @@ public sealed class TeardownTests
                 }
                 finally
                 {
-                    // However it ends.
+                    // Wait for the receive, however it ends.
                     if (receiving is not null)
                         await receiving.ContinueWith(static _ => { }, TaskScheduler.Default);
                     buffer.Dispose();
@@ -176,7 +178,7 @@ public sealed class TeardownTests
         }
         catch (Exception e) when (e is ObjectDisposedException or RmaException or InvalidOperationException)
         {
-            // It is over: which of them depends on what was closed first.
+            // Everything is closed: which exception is thrown depends on what was closed first.
         }
     }
 
@@ -195,7 +197,7 @@ public sealed class TeardownTests
         return side.Blocks;
     }
 
-    /// <summary>Each order is run in one of the modes, and by one kind of progress; with everything that is asked for, in each mode.</summary>
+    /// <summary>Runs each order in one of the modes and with one kind of progress; if everything is run, in each mode.</summary>
     private static async Task TearDownInEveryOrderAsync(string name, FakeMode[] modes, RmaProgress progress, Func<Side, Task[]> start)
     {
         FakeMode mode = FakeMode.Parse(name);
@@ -206,7 +208,7 @@ public sealed class TeardownTests
             using var world = new FakeWorld(mode, progress: progress);
             Side side = new(world);
             Task[] running = start(side);
-            // Twice: the second does nothing, but that a buffer says it was returned.
+            // Everything is disposed twice. The second time has no effect, except that a buffer reports that it was returned.
             foreach (int part in order)
                 TryDispose(side.Disposals[part]);
             foreach (int part in order)
@@ -220,7 +222,7 @@ public sealed class TeardownTests
         }
     }
 
-    /// <summary>Of two calls for one buffer the second throws.</summary>
+    /// <summary>Disposes something; the second of two calls for one buffer throws.</summary>
     private static void TryDispose(Action dispose)
     {
         try
@@ -232,7 +234,7 @@ public sealed class TeardownTests
         }
     }
 
-    /// <summary>Everything there is on one side, which is its own peer.</summary>
+    /// <summary>All objects of one side, which is its own peer.</summary>
     private sealed class Side
     {
         public const int Parts = 6;
@@ -272,7 +274,7 @@ public sealed class TeardownTests
 
         public CountingAllocator Blocks { get; } = new();
 
-        /// <summary>What the context and its endpoint say.</summary>
+        /// <summary>Gets the logs of the context and its endpoint.</summary>
         public FakeLogCollector Logs { get; } = new();
 
         public IRmaContext Context { get; }
@@ -296,7 +298,7 @@ public sealed class TeardownTests
         private static void Return(RmaBuffer buffer) => TryDispose(buffer.Dispose);
     }
 
-    /// <summary>Disposes all in its finalizer, from the finalizers' thread.</summary>
+    /// <summary>Disposes everything in its finalizer, on the finalizer thread.</summary>
     private sealed class Owner(Side side)
     {
         ~Owner()

@@ -5,7 +5,10 @@ using Xunit;
 
 namespace AllocTools.Libfabric.Tests.Faked;
 
-/// <summary>Any libfabric from 1.14 to 2.x, with tables as short as the oldest has them and as long as the installed headers do.</summary>
+/// <summary>
+/// Tests any libfabric from 1.14 to 2.x, with tables as short as those of the oldest and as long as those of the
+/// installed headers.
+/// </summary>
 public sealed class VersionTests
 {
     public static TheoryData<string, bool> Versions

@@ -7,7 +7,10 @@ using Xunit;
 
 namespace AllocTools.Libfabric.Tests.Faked;
 
-/// <summary>An endpoint's thread waits on its queue's descriptor where there is one, and does without where there is none.</summary>
+/// <summary>
+/// Tests that an endpoint's thread waits on its queue's descriptor if there is one, and works without it if there is
+/// none.
+/// </summary>
 public sealed class WaitingTests
 {
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
@@ -28,7 +31,7 @@ public sealed class WaitingTests
         Assert.Equal(hasWaitObjects && !hasSmallTables, world.Calls.ContainsKey("fi_trywait"));
     }
 
-    // It would be asked again and again, as fast as the thread can.
+    // Otherwise it would be tried again and again, as fast as the thread can.
     [Theory]
     [MemberData(nameof(Refusals))]
     public Task ARefusedWaitIsReportedOnceAndNotTriedAgain(int error) =>
@@ -50,7 +53,7 @@ public sealed class WaitingTests
             context.OpenEndpoint().Dispose();
         }
         Assert.Contains("fi_close (completion queue)", Assert.Single(logs.GetSnapshot(), l => l.Level >= LogLevel.Warning).Message, StringComparison.Ordinal);
-        // With it stay the domain and the fabric.
+        // The queue keeps the domain and the fabric open.
         Assert.Equal(3, world.OpenObjects);
         Assert.Equal("", world.Misuse);
     }

@@ -9,12 +9,15 @@ using Xunit;
 namespace AllocTools.Libfabric.Tests.Faked;
 
 /// <summary>
-/// All that two sides do with libfabric, from opening to closing, a few times over. What fails is written down, and the
-/// rest goes on; only exceptions of this library's own are failures, any other fails the test.
+/// Everything that two sides do with libfabric, from opening to closing, repeated a few times. Failures are recorded,
+/// and the rest continues. Only exceptions of this library count as failures; any other exception fails the test.
 /// </summary>
 internal sealed class WholeLife(FakeWorld world)
 {
-    /// <summary>A failure may spoil one of these, and another: a receive that can't be given up swallows the next message.</summary>
+    /// <summary>
+    /// A failure may spoil one of these cycles, and another one: a receive that can't be cancelled swallows the next
+    /// message.
+    /// </summary>
     public const int FailingCycles = 3;
 
     private const int CyclesAfter = 2;
@@ -28,13 +31,15 @@ internal sealed class WholeLife(FakeWorld world)
 
     public IReadOnlyList<RmaException> Failures => _failures;
 
-    /// <summary>Both sides were opened.</summary>
+    /// <summary>Gets whether both sides were opened.</summary>
     public bool Opened { get; private set; }
 
-    /// <summary>The last cycle did all it does.</summary>
+    /// <summary>Gets whether the last cycle succeeded completely.</summary>
     public bool ServedAtLast { get; private set; }
 
-    /// <summary>What a user and an operator were told of failures: exceptions, the pools' last refused registration, and what was logged.</summary>
+    /// <summary>
+    /// Gets what users and operators can see of failures: exceptions, the pools' last refused registration, and log entries.
+    /// </summary>
     public string Told => string.Join(
         '\n', _failures.Select(f => $"{f.ErrorName}: {f.Message}").Concat(_refused).Concat(_logs.GetSnapshot().Where(l => l.Level >= LogLevel.Warning).Select(l => $"{l.Message} {l.Exception?.Message}")));
 
@@ -85,7 +90,8 @@ internal sealed class WholeLife(FakeWorld world)
     private async Task GiveUpAsync(IRmaEndpoint endpoint, RmaBuffer buffer)
     {
         using CancellationTokenSource giveUp = new();
-        // When this returns it is posted, queued, or refused, however busy the machine is: a time-out might come before.
+        // When this call returns, the receive is posted, queued or refused, however busy the machine is: a timeout
+        // might expire before.
         ValueTask<RmaReceiveResult> receiving = endpoint.ReceiveAsync(buffer, cancellationToken: giveUp.Token);
         await giveUp.CancelAsync();
         try

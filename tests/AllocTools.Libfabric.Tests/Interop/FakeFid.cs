@@ -5,8 +5,8 @@ using AllocTools.Libfabric.Interop;
 namespace AllocTools.Libfabric.Tests.Interop;
 
 /// <summary>
-/// An object whose tables are empty but for fi_close and fi_bind, which note when they were called. Its memory is never
-/// freed: a handle that a failed test leaves behind is finalized later.
+/// An object whose tables are empty except for fi_close and fi_bind, which record when they were called. Its memory is
+/// never freed: a handle that a failed test leaves behind is finalized later.
 /// </summary>
 internal sealed unsafe class FakeFid
 {
@@ -30,7 +30,7 @@ internal sealed unsafe class FakeFid
 
     public int Closes => _state->Closes;
 
-    /// <summary>When it was closed, against other fakes.</summary>
+    /// <summary>Gets when it was closed, relative to other fakes.</summary>
     public int ClosedAt => _state->ClosedAt;
 
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]

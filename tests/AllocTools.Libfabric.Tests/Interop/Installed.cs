@@ -4,7 +4,7 @@ using Xunit;
 
 namespace AllocTools.Libfabric.Tests.Interop;
 
-/// <summary>The installed library, as the tests use it. Where it is missing they fail.</summary>
+/// <summary>The installed library, as the tests use it. If it is missing, they fail.</summary>
 internal static unsafe class Installed
 {
     public static LibfabricLibrary Library => LibfabricLibrary.Default
@@ -12,7 +12,7 @@ internal static unsafe class Installed
 
     public static string? Text(byte* text) => Marshal.PtrToStringUTF8((nint)text);
 
-    /// <summary>What loopback TCP offers; the caller frees it.</summary>
+    /// <summary>Returns what loopback TCP offers; the caller frees it.</summary>
     public static fi_info* TcpInfo()
     {
         fi_info* hints = Library.DupInfo(null);
@@ -25,7 +25,7 @@ internal static unsafe class Installed
         fi_info* list;
         fixed (byte* name = "tcp;ofi_rxm\0"u8)
         {
-            // ours, so taken out again before fi_freeinfo
+            // The name is ours, so it is removed before fi_freeinfo.
             hints->fabric_attr->prov_name = name;
             int status = Library.GetInfo(FiVersion.Api, "127.0.0.1", null, FiCaps.FI_SOURCE, hints, out list);
             hints->fabric_attr->prov_name = null;

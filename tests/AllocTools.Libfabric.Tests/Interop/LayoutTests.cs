@@ -5,10 +5,12 @@ using Xunit;
 
 namespace AllocTools.Libfabric.Tests.Interop;
 
-/// <summary>The binding against the installed headers: needs cc and libfabric's headers, and fails without them.</summary>
+/// <summary>
+/// Tests the binding against the installed headers. It needs cc and libfabric's headers, and fails without them.
+/// </summary>
 public sealed class LayoutTests(NativeProgramFixture fixture) : IClassFixture<NativeProgramFixture>
 {
-    /// <summary>Structures that are longer in later headers, and why a shorter one of ours does no harm.</summary>
+    /// <summary>Structures that are longer in later headers, and the reasons why our shorter ones are harmless.</summary>
     private static readonly Dictionary<string, string> GrowsLater = new()
     {
         [nameof(fi_domain_attr)] = "allocated by fi_dupinfo",
@@ -61,7 +63,7 @@ public sealed class LayoutTests(NativeProgramFixture fixture) : IClassFixture<Na
     [Fact]
     public void Nothing_is_left_out()
     {
-        // so that a filter that goes wrong can't make the other tests pass on nothing
+        // This ensures that a broken filter can't make the other tests pass on nothing.
         Assert.Contains(typeof(fid_ep), NativeBinding.Structs);
         Assert.Contains(typeof(iovec), NativeBinding.Structs);
         Assert.Contains(typeof(fi_ep_type), NativeBinding.Enums);

@@ -53,7 +53,7 @@ public sealed unsafe class LibfabricLibraryTests
     [Fact]
     public void Loading_leaves_the_runtime_its_signals()
     {
-        // ends the process where a library that libfabric is linked with has taken SIGSEGV
+        // This would end the process if a library that libfabric is linked with had taken over SIGSEGV.
         Installed.Library.FreeInfo(Installed.TcpInfo());
         string[] nothing = [null!];
         Assert.Throws<NullReferenceException>(() => nothing[0].Length);
@@ -139,7 +139,7 @@ public sealed unsafe class LibfabricLibraryTests
         }
     }
 
-    /// <summary>A library that succeeds without giving anything.</summary>
+    /// <summary>Compiles a library whose calls succeed without returning anything.</summary>
     private static string CompileFake(DirectoryInfo folder, int minor)
     {
         string source = Path.Combine(folder.FullName, "fake.c");

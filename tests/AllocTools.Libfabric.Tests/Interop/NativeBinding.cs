@@ -5,10 +5,10 @@ using AllocTools.Testing;
 
 namespace AllocTools.Libfabric.Tests.Interop;
 
-/// <summary>What the binding declares, by reflection.</summary>
+/// <summary>The declarations of the binding, found by reflection.</summary>
 internal static class NativeBinding
 {
-    /// <summary>Value types of the binding that are no C structure.</summary>
+    /// <summary>Value types of the binding that are not C structures.</summary>
     private static readonly Dictionary<string, string> Managed = new()
     {
         [nameof(LibfabricExports)] = "holds exported functions; their signatures are checked",
@@ -23,7 +23,7 @@ internal static class NativeBinding
 
     public static IEnumerable<Type> Enums => All.Where(type => type.IsEnum);
 
-    /// <summary>Every constant: its name in C#, and its value.</summary>
+    /// <summary>Returns every constant with its C# name and its value.</summary>
     public static IEnumerable<(Type Type, string Name, long Value)> Constants()
     {
         foreach (Type type in Enums)
@@ -41,7 +41,7 @@ internal static class NativeBinding
 
     public static FieldInfo[] FieldsOf(Type type) => type.GetFields(BindingFlags.Public | BindingFlags.NonPublic | BindingFlags.Instance);
 
-    /// <summary>The size of a field; of all its elements where C has an array.</summary>
+    /// <summary>Returns the size of a field, or of all its elements if it is an array in C.</summary>
     public static long SizeOf(FieldInfo field)
         => NativeLayout.SizeOf(field.FieldType) * (field.DeclaringType!.GetCustomAttribute<InlineArrayAttribute>()?.Length ?? 1);
 

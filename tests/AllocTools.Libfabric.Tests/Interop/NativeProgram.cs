@@ -6,9 +6,9 @@ using AllocTools.Testing;
 namespace AllocTools.Libfabric.Tests.Interop;
 
 /// <summary>
-/// A C program that is made from the binding, compiled against the installed headers, and says what they have for
-/// everything the binding declares. It also calls each function of the tables with the binding's argument types, so that
-/// a wrong signature doesn't compile.
+/// A C program that is generated from the binding and compiled against the installed headers. It prints the headers' values for
+/// everything that the binding declares. It also calls each function of the tables with the binding's argument types, so that a
+/// wrong signature doesn't compile.
 /// </summary>
 internal static class NativeProgram
 {
@@ -29,7 +29,7 @@ internal static class NativeProgram
 
         """;
 
-    /// <summary>Constants that have another name, or only a macro, in C.</summary>
+    /// <summary>Constants that have a different name in C, or exist only as a macro.</summary>
     private static readonly Dictionary<string, string> Expressions = new()
     {
         [$"{nameof(FiVersion)}.{nameof(FiVersion.Api)}"] = "FI_VERSION(1, 14)",

@@ -4,7 +4,10 @@ using Xunit;
 
 namespace AllocTools.Libfabric.Tests.Interop;
 
-/// <summary>Each call of an endpoint and a queue once, on loopback TCP: the tables are called with the right arguments.</summary>
+/// <summary>
+/// Makes each call of an endpoint and a queue once, on loopback TCP, to test that the tables are called with the right
+/// arguments.
+/// </summary>
 public sealed unsafe class TransferTests
 {
     private const nuint PageSize = 4096;
@@ -58,7 +61,7 @@ public sealed unsafe class TransferTests
         Both(queue!, sent, received);
         Assert.Equal(*(ulong*)local, *(ulong*)(local + 64));
 
-        // an injected message has no completion of its own, and the queue says who sent it
+        // an injected message has no completion of its own, and the queue reports who sent it
         Post(() => endpoint.Receive(local + 72, 8, descriptor, FiConstants.FI_ADDR_UNSPEC, received), queue!);
         Post(() => endpoint.Inject(local, 8, self), queue!);
         ulong source = FiConstants.FI_ADDR_UNSPEC;
@@ -77,7 +80,7 @@ public sealed unsafe class TransferTests
         Assert.Equal(*(ulong*)local, *(ulong*)(remote + 128));
         Assert.Equal(*(ulong*)local, *(ulong*)(local + 256));
 
-        // the same by structures, delivered
+        // the same by structures, with delivery guaranteed
         fi_rma_iov target = new() { addr = 512, len = 8, key = key };
         *message = new fi_msg_rma
         {
@@ -91,7 +94,7 @@ public sealed unsafe class TransferTests
         Next(queue!, &entry);
         Assert.Equal(*(ulong*)local, *(ulong*)(local + 512));
 
-        // a receive that is given up comes back as an error
+        // a cancelled receive is returned as an error
         Post(() => endpoint.Receive(local + 64, 8, descriptor, FiConstants.FI_ADDR_UNSPEC, received), queue!);
         Assert.Equal(0, endpoint.Cancel(received));
         nint read = Poll(queue!, &entry);
@@ -108,7 +111,7 @@ public sealed unsafe class TransferTests
         Assert.Contains(fabric.TryWait(queue), new[] { 0, -FiErrno.FI_EAGAIN });
         Assert.Equal(0, vector.Remove(self));
 
-        // in no good order at all
+        // in an order that is wrong on purpose
         fabric.Dispose();
         domain.Dispose();
         vector.Dispose();
@@ -141,7 +144,7 @@ public sealed unsafe class TransferTests
     }
 
     /// <summary>Reads two completions, in either order: the initiator's and the target's.</summary>
-    /// <returns>The target's.</returns>
+    /// <returns>The target's completion.</returns>
     private static fi_cq_tagged_entry Both(CqHandle queue, void* initiator, void* target)
     {
         fi_cq_tagged_entry first, second;

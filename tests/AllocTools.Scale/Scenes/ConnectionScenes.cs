@@ -9,7 +9,7 @@ using AllocTools.Testing;
 
 namespace AllocTools.Scale.Scenes;
 
-/// <summary>N connections, each to another peer, which never says anything.</summary>
+/// <summary>N connections, each to a different peer, which never sends anything.</summary>
 internal abstract class ConnectionScene : IScene
 {
     protected static readonly TimeSpan Heartbeat = TimeSpan.FromSeconds(5);
@@ -21,7 +21,7 @@ internal abstract class ConnectionScene : IScene
     protected ConnectionScene(Machine machine)
     {
         Machine = machine;
-        // By a clock that stands still the endpoint's thread would spin without end.
+        // With a clock that does not advance, the endpoint's thread would spin forever.
         _context = new SimulatedContext(new RmaEndpointOptions { SpinTime = TimeSpan.Zero }, machine.Clock);
         _pool = new RmaMemoryPool<SimulatedProvider>(
             _context,
@@ -66,7 +66,7 @@ internal abstract class ConnectionScene : IScene
             connection.Output.Complete();
         }
         Task closing = Task.WhenAll([Connections.DisposeAsync().AsTask(), .. All.Select(static c => c.WholeEnd)]);
-        // What it waits for, for a while, is the simulated time.
+        // For a while, it waits for simulated time.
         while (!closing.Wait(TimeSpan.FromMilliseconds(1)))
             Machine.Clock.Advance(TimeSpan.FromSeconds(1));
         _pool.Dispose();
@@ -74,7 +74,7 @@ internal abstract class ConnectionScene : IScene
         _socket.Dispose();
     }
 
-    /// <summary>Takes what is written, and brings nothing until it is closed.</summary>
+    /// <summary>Accepts what is written, and returns nothing until it is closed.</summary>
     private sealed class SilentStream : TransportStream
     {
         private readonly TaskCompletionSource<int> _end = new(TaskCreationOptions.RunContinuationsAsynchronously);

@@ -71,7 +71,7 @@ internal sealed class RenewalOfName : DirectoryScene, INamedScene
 
     public static RenewalOfName Of(Machine machine, int entries) => new(machine, entries);
 
-    /// <summary>How often the table looked whether an entry has expired.</summary>
+    /// <summary>Gets how often the table has checked whether an entry has expired.</summary>
     public long Looks => Table.Looks;
 
     public IReadOnlyCollection<byte[]> Read() => [.. Table.Read(Service).Entries.Select(static e => e.Encoded)];
@@ -96,7 +96,7 @@ internal sealed class ChangeAmongWatched : DirectoryScene, INamedScene
     private ChangeAmongWatched(Machine machine)
         : base(machine, machine.Size, static i => $"service-{i}")
     {
-        // The first entry is what changes; the others are watched.
+        // The first entry changes; the others are watched.
         _watches = [.. Enumerable.Range(1, machine.Size - 1).Select(i => Table.WaitAsync($"service-{i}", Table.Read($"service-{i}").Tag, Lease, _end.Token))];
     }
 

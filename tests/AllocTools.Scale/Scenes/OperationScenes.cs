@@ -29,7 +29,9 @@ internal sealed class Writing(Machine machine) : INamedScene
     }
 }
 
-/// <summary>Operations that run, each with another peer, up to what the endpoint takes but for one.</summary>
+/// <summary>
+/// Running operations, each with a different peer: up to the number that the endpoint accepts, minus some spare slots.
+/// </summary>
 internal abstract class RunningScene : IScene
 {
     protected const string Running = "running operations";
@@ -60,7 +62,7 @@ internal abstract class RunningScene : IScene
         Machine.Driver.Conduct = Conduct.Ends;
     }
 
-    /// <summary>Makes turns until operations with tasks have ended.</summary>
+    /// <summary>Makes progress turns until operations with tasks have ended.</summary>
     protected void PollUntilEnded(Task[] operations)
     {
         var time = Stopwatch.StartNew();
@@ -115,7 +117,7 @@ internal sealed class WritingAmongOthers : RunningScene, INamedScene
     public override void Dispose() => EndAll();
 }
 
-/// <summary>Operations that time out one after the other, each in a turn of its own.</summary>
+/// <summary>Operations that time out one after the other, each in a progress turn of its own.</summary>
 internal sealed class TimeOuts : RunningScene, INamedScene
 {
     private static readonly TimeSpan Between = TimeSpan.FromTicks(10);
@@ -141,7 +143,7 @@ internal sealed class TimeOuts : RunningScene, INamedScene
             Operations[i] = Machine.Write(i);
             Machine.Clock.Advance(Between);
         }
-        // The first is due at the next step.
+        // The first operation is due at the next step.
         Machine.Clock.Advance(Machine.OperationTimeout - (Between * (Operations.Length + 1)));
         if (Machine.Poll() != 0)
             throw new InvalidOperationException("An operation ended before its time.");
@@ -163,7 +165,9 @@ internal sealed class TimeOuts : RunningScene, INamedScene
     public override void Dispose() => Machine.Driver.Conduct = Conduct.Ends;
 }
 
-/// <summary>Operations that the transport does not take, each to another peer. A turn offers each again.</summary>
+/// <summary>
+/// Operations that the transport does not accept, each to a different peer. A progress turn offers each of them again.
+/// </summary>
 internal sealed class Retries : RunningScene, INamedScene
 {
     private Task[] _waiting = [];
@@ -186,7 +190,7 @@ internal sealed class Retries : RunningScene, INamedScene
         if (_waiting.Length != 0)
             return;
         Machine.Driver.Conduct = Conduct.Full;
-        // An operation without a task is not queued, so these have one.
+        // Only operations with tasks are queued.
         _waiting = [.. Enumerable.Range(0, Operations.Length).Select(i => Machine.Endpoint.WriteAsync(Machine.Message[..8], Machine.Regions[i].Slice(0, 8)).AsTask())];
     }
 
@@ -244,7 +248,7 @@ internal sealed class SlotWaiters : RunningScene, INamedScene
         {
             long posts = Machine.Driver.Posts;
             Machine.Driver.End(_slots.Dequeue(), 8);
-            // The turn that ends the one queues the other, which the next one posts at the latest.
+            // The progress turn that ends one operation queues the other, which is posted in the next turn at the latest.
             for (int turns = 0; Machine.Driver.Posts == posts; turns++)
             {
                 if (turns == 3)

@@ -74,7 +74,7 @@ internal sealed class Importing(Machine machine) : INamedScene
     }
 }
 
-/// <summary>Peers that are removed while an operation with each runs.</summary>
+/// <summary>Peers that are removed, each while an operation with it runs.</summary>
 internal sealed class RemovalUnderOperations(Machine machine) : INamedScene
 {
     private readonly RmaPeer[] _peers = new RmaPeer[Most];
@@ -86,7 +86,7 @@ internal sealed class RemovalUnderOperations(Machine machine) : INamedScene
 
     public static string Among => "such peers";
 
-    // Each removal looks at the slots, so a round of more would take very long.
+    // Each removal looks at all slots, so a larger round would take very long.
     public static int Most => 10_000;
 
     public static IScene Open(Machine machine) => new RemovalUnderOperations(machine);
@@ -119,7 +119,7 @@ internal sealed class RemovalUnderOperations(Machine machine) : INamedScene
     public void Dispose() => machine.Driver.Conduct = Conduct.Ends;
 }
 
-/// <summary>Peers that are lost, each in a turn of its own, while an operation with each runs.</summary>
+/// <summary>Peers that are lost, each in a progress turn of its own and while an operation with it runs.</summary>
 internal sealed class Losses(Machine machine) : INamedScene
 {
     private const int Lost = 10;

@@ -22,7 +22,7 @@ internal sealed class WarmRent(Machine machine) : INamedScene
     }
 }
 
-/// <summary>More blocks than a magazine holds, so that the shelves serve them.</summary>
+/// <summary>Rents more blocks than a magazine holds, so that the shelves serve them.</summary>
 internal sealed class ShelfRent(Machine machine) : INamedScene
 {
     private readonly RmaBuffer[] _buffers = new RmaBuffer[64];
@@ -64,7 +64,7 @@ internal sealed class SlabRegistration(Machine machine) : INamedScene
         for (int i = 0; i < _buffers.Length; i++)
             _buffers[i] = machine.Pool.Rent(Machine.Block);
         Array.ForEach(_buffers, static b => b.Dispose());
-        // The trimmer runs on its timer; what is idle for long is given back.
+        // The trimmer runs on its timer, and gives back memory that has been idle for long.
         machine.Clock.Advance(TimeSpan.FromHours(1));
         return _buffers.Length;
     }
@@ -118,7 +118,7 @@ internal sealed class Statistics(Machine machine) : INamedScene
     }
 }
 
-/// <summary>Requests over the largest class, of 256 lengths.</summary>
+/// <summary>Requests that are larger than the largest class, of 256 lengths.</summary>
 internal sealed class DirectRent : INamedScene
 {
     private const int Operations = 200, Lengths = 256;

@@ -2,7 +2,7 @@ using AllocTools.Scale.Simulation;
 
 namespace AllocTools.Scale.Scenes;
 
-/// <summary>A request that the cap refuses, for which the magazines of all threads are looked at.</summary>
+/// <summary>A request that the cap refuses, after the magazines of all threads were searched.</summary>
 internal sealed class Refusal : INamedScene
 {
     private const int Operations = 200;
@@ -32,7 +32,7 @@ internal sealed class Refusal : INamedScene
             _threads[i].Start();
         }
         ready.Wait();
-        // Takes what is in the magazines, too: they stay, and are empty.
+        // This takes the blocks in the magazines, too: the magazines stay, but are empty.
         while (_pool.TryRent(Machine.Small, out RmaBuffer buffer))
             _rented.Add(buffer);
     }

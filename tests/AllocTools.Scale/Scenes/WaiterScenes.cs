@@ -2,7 +2,7 @@ using AllocTools.Scale.Simulation;
 
 namespace AllocTools.Scale.Scenes;
 
-/// <summary>A pool at its cap, with N requests in line.</summary>
+/// <summary>A pool at its cap, with N waiting requests.</summary>
 internal abstract class WaiterScene : IScene
 {
     protected const int Blocks = 64;
@@ -44,7 +44,7 @@ internal abstract class WaiterScene : IScene
 
     protected Task<RmaBuffer> Wait(CancellationToken cancellationToken = default) => _pool.RentAsync(Machine.Small, cancellationToken).AsTask();
 
-    /// <summary>All of so many requests are in line.</summary>
+    /// <summary>Waits until a number of requests wait in line.</summary>
     protected void AwaitLine(int count)
     {
         if (!SpinWait.SpinUntil(() => _pool.GetStatistics().PendingRequests == count, TimeSpan.FromMinutes(2)))

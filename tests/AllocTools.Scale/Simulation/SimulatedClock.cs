@@ -1,9 +1,9 @@
 namespace AllocTools.Scale.Simulation;
 
-/// <summary>A clock that only its caller moves, and that calls timers back on the thread that moves it.</summary>
+/// <summary>A clock that only its caller advances, and that calls timers back on the thread that advances it.</summary>
 /// <remarks>
-/// Timers are in a queue by their time. FakeTimeProvider looks at all of its timers for each that comes due, so with 100,000
-/// of them it is what would be measured.
+/// Timers are queued by their time. FakeTimeProvider goes through all of its timers for each one that is due, so with
+/// 100,000 timers it would dominate the measurement.
 /// </remarks>
 internal sealed class SimulatedClock : TimeProvider
 {
@@ -24,7 +24,7 @@ internal sealed class SimulatedClock : TimeProvider
         return timer;
     }
 
-    /// <summary>Moves the time, and calls back the timers that come due, in their order.</summary>
+    /// <summary>Advances the time, and calls back the timers that are due, in their order.</summary>
     public void Advance(TimeSpan time)
     {
         long end = GetTimestamp() + time.Ticks;
@@ -61,7 +61,7 @@ internal sealed class SimulatedClock : TimeProvider
 
     private sealed class Timer(SimulatedClock clock, TimerCallback callback, object? state) : ITimer
     {
-        /// <summary>The number of its present start; 0: it does not run.</summary>
+        /// <summary>Gets or sets the number of its current start; 0 if it is not running.</summary>
         public long Start { get; set; }
 
         public TimeSpan Period { get; private set; }

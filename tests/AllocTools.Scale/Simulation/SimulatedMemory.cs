@@ -4,7 +4,7 @@ using AllocTools.Blocks;
 
 namespace AllocTools.Scale.Simulation;
 
-/// <summary>Addresses without memory behind them, until something is written there: 4 TiB that the system only reserves.</summary>
+/// <summary>Addresses without memory behind them until they are written to: 4 TiB that the system only reserves.</summary>
 internal sealed partial class SimulatedMemory : IBlockAllocator, IDisposable
 {
     private const long Reserved = 4L << 40;
@@ -24,7 +24,7 @@ internal sealed partial class SimulatedMemory : IBlockAllocator, IDisposable
 
     public int PageSize => 4096;
 
-    /// <summary>Bytes that are allocated now.</summary>
+    /// <summary>Gets the number of currently allocated bytes.</summary>
     public long Allocated { get; private set; }
 
     public nint Allocate(long length, bool populate)

@@ -16,10 +16,10 @@ internal sealed class SimulatedContext(RmaEndpointOptions options, TimeProvider 
     private long _lastKey;
     private long _registrations;
 
-    /// <summary>Registrations that exist.</summary>
+    /// <summary>Gets the number of existing registrations.</summary>
     public long Registrations => Volatile.Read(ref _registrations);
 
-    /// <summary>The driver of the endpoint that was opened last.</summary>
+    /// <summary>Gets the driver of the endpoint that was opened last.</summary>
     public SimulatedDriver? Driver { get; private set; }
 
     public override RmaProviderTraits Traits { get; } = new()
@@ -54,13 +54,13 @@ internal sealed class SimulatedContext(RmaEndpointOptions options, TimeProvider 
 /// <summary>What the transport does with an operation.</summary>
 internal enum Conduct
 {
-    /// <summary>It ends in the next turn.</summary>
+    /// <summary>It ends in the next progress turn.</summary>
     Ends = 0,
 
     /// <summary>It does not end before <see cref="SimulatedDriver.End"/>.</summary>
     Stays = 1,
 
-    /// <summary>It is not taken.</summary>
+    /// <summary>It is not accepted.</summary>
     Full = 2,
 }
 
@@ -75,10 +75,10 @@ internal sealed class SimulatedDriver : RmaEndpointDriver
 
     public Conduct Conduct { get; set; }
 
-    /// <summary>How often an operation was offered.</summary>
+    /// <summary>Gets how often an operation was offered.</summary>
     public long Posts { get; private set; }
 
-    /// <summary>The operation that was posted last.</summary>
+    /// <summary>Gets the index of the operation that was posted last.</summary>
     public int LastIndex { get; private set; }
 
     public override ReadOnlyMemory<byte> Address { get; } = AddressOf(0);
@@ -107,12 +107,12 @@ internal sealed class SimulatedDriver : RmaEndpointDriver
             if (Conduct == Conduct.Ends)
                 _ended.Add((operation.Index, operation.Length, 0));
         }
-        // The endpoint's own thread is not in Poll.
+        // The endpoint's own thread is not inside Poll.
         Wake();
         return RmaPostResult.Posted;
     }
 
-    /// <summary>Ends an operation that stays.</summary>
+    /// <summary>Ends an operation that was kept running.</summary>
     public void End(int index, long length)
     {
         lock (_gate)

@@ -21,7 +21,7 @@ internal sealed class Document
         _syntax = Markdown.Parse(Text, Pipeline);
     }
 
-    /// <summary>All documents that are part of the site.</summary>
+    /// <summary>Gets all documents that are part of the site.</summary>
     public static IReadOnlyList<Document> All { get; } =
     [
         .. Directory.EnumerateFiles(Repository.Root, "*.md").Concat(Directory.EnumerateFiles(System.IO.Path.Combine(Repository.Root, "docs"), "*.md"))
@@ -29,7 +29,7 @@ internal sealed class Document
             .OrderBy(document => document.Name, StringComparer.Ordinal),
     ];
 
-    /// <summary>The path from the repository's root, such as <c>docs/guide.md</c>.</summary>
+    /// <summary>Gets the path from the repository's root, such as <c>docs/guide.md</c>.</summary>
     public string Name { get; }
 
     public string Path => System.IO.Path.Combine(Repository.Root, Name);
@@ -39,13 +39,13 @@ internal sealed class Document
     public IEnumerable<CodeBlock> CodeBlocks =>
         _syntax.Descendants<FencedCodeBlock>().Select(block => new CodeBlock(Name, block.Line + 1, block.Info ?? "", block.Lines.ToString() + "\n", MarkAbove(block)));
 
-    /// <summary>The targets of all links and images.</summary>
+    /// <summary>Gets the targets of all links and images.</summary>
     public IEnumerable<string> Links => _syntax.Descendants<LinkInline>().Select(link => link.Url!).Where(url => url is not null);
 
-    /// <summary>What stands between single backticks.</summary>
+    /// <summary>Gets the text between single backticks.</summary>
     public IEnumerable<string> InlineCode => _syntax.Descendants<CodeInline>().Select(code => code.Content);
 
-    /// <summary>The anchors that links may lead to.</summary>
+    /// <summary>Gets the anchors that links may refer to.</summary>
     public IReadOnlySet<string> Anchors => _syntax.Descendants<HeadingBlock>().Select(heading => heading.GetAttributes().Id!).ToHashSet(StringComparer.Ordinal);
 
     public static Document Named(string name) => All.Single(document => document.Name == name);
@@ -56,10 +56,10 @@ internal sealed class Document
 }
 
 /// <param name="Document">The document's name.</param>
-/// <param name="Line">The line of the opening fence, from 1 on.</param>
-/// <param name="Language">What stands behind the fence.</param>
+/// <param name="Line">The line of the opening fence, counted from 1.</param>
+/// <param name="Language">The text after the opening fence.</param>
 /// <param name="Code">The lines of the block.</param>
-/// <param name="Mark">The comment right above the block, or nothing.</param>
+/// <param name="Mark">The comment directly above the block, or an empty string.</param>
 internal sealed record CodeBlock(string Document, int Line, string Language, string Code, string Mark)
 {
     public override string ToString() => $"{Document}:{Line}";

@@ -10,7 +10,7 @@ internal static class Dashboard
     public static async Task<JsonNode> ReadAsync() =>
         JsonNode.Parse(await File.ReadAllTextAsync(Path.Combine(Repository.Root, "dashboards", "alloctools.json"), TestContext.Current.CancellationToken))!;
 
-    /// <summary>The queries that have to do with some metrics, for all pools and processes.</summary>
+    /// <summary>Returns the queries that use certain metrics, for all pools and processes.</summary>
     public static async Task<string[]> QueriesAsync(string metrics)
     {
         string[] queries =

@@ -3,7 +3,7 @@ using System.Text.Json.Nodes;
 
 namespace AllocTools.Telemetry.Tests.Support;
 
-/// <summary>The sample PoolDrill: it does to its pools what it is told. Ended with the test.</summary>
+/// <summary>The sample PoolDrill, which does to its pools what it is told to. It is ended with the test.</summary>
 internal sealed class Drill : IAsyncDisposable
 {
     public const string Pool = "default";
@@ -23,7 +23,7 @@ internal sealed class Drill : IAsyncDisposable
             "--AllocTools:MaxRegisteredBytes=4 MiB", "--AllocTools:MaxIdleDirectBytes=0", "--AllocTools:RentTimeout=01:00:00",
             "--AllocTools:IdleRetention=00:00:00.500", "--AllocTools:TrimInterval=00:00:00.200", "--AllocTools:LeakDetection=All",
             "--AllocTools:Provider:Endpoint:MaxOutstanding=16",
-            // Of the sample's three size classes the largest is the one that drills take from.
+            // Drills use the largest of the sample's three size classes.
             "--AllocTools:SizeClasses:0:BlockSize=2 KiB", "--AllocTools:SizeClasses:0:InitialBlocks=64",
             "--AllocTools:SizeClasses:1:BlockSize=16 KiB", "--AllocTools:SizeClasses:1:InitialBlocks=0",
             "--AllocTools:SizeClasses:2:BlockSize=256 KiB", "--AllocTools:SizeClasses:2:InitialBlocks=8",
@@ -38,12 +38,12 @@ internal sealed class Drill : IAsyncDisposable
         _error = _process.StandardError.ReadToEndAsync();
     }
 
-    /// <summary>Where it can be scraped.</summary>
+    /// <summary>Gets the port at which it can be scraped.</summary>
     public int Port { get; }
 
     public int ProcessId => _process.Id;
 
-    /// <summary>Starts it, and waits until it takes commands.</summary>
+    /// <summary>Starts it, and waits until it accepts commands.</summary>
     public static async Task<Drill> StartAsync()
     {
         var drill = new Drill(FreePort.Find());
@@ -59,8 +59,8 @@ internal sealed class Drill : IAsyncDisposable
         return drill;
     }
 
-    /// <summary>Has it do something, and waits until it has.</summary>
-    /// <returns>What it says of it.</returns>
+    /// <summary>Sends it a command, and waits until it is done.</summary>
+    /// <returns>Its answer.</returns>
     public async Task<string> DoAsync(string command)
     {
         await _process.StandardInput.WriteLineAsync(command);
@@ -74,10 +74,10 @@ internal sealed class Drill : IAsyncDisposable
         throw new InvalidOperationException($"The drill ended at '{command}': {await _error}");
     }
 
-    /// <summary>The statistics of its pools, by name.</summary>
+    /// <summary>Returns the statistics of its pools, by name.</summary>
     public async Task<JsonObject> StatisticsAsync() => JsonNode.Parse(await DoAsync("stats"))!.AsObject();
 
-    /// <summary>The statistics of its endpoint.</summary>
+    /// <summary>Returns the statistics of its endpoint.</summary>
     public async Task<JsonObject> EndpointAsync() => JsonNode.Parse(await DoAsync("endpoint"))!.AsObject();
 
     public async ValueTask DisposeAsync()

@@ -7,14 +7,20 @@ using Xunit;
 
 namespace AllocTools.Telemetry.Tests.Support;
 
-/// <summary>Looks at a process as dotnet-counters does: the event source <c>System.Diagnostics.Metrics</c>, over its diagnostics port.</summary>
+/// <summary>
+/// Observes a process like dotnet-counters: the event source <c>System.Diagnostics.Metrics</c>, over its diagnostics
+/// port.
+/// </summary>
 internal static class EventPipe
 {
     private const string Source = "System.Diagnostics.Metrics";
     private const long TimeSeriesValues = 2;
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
 
-    /// <summary>Each series' value at the end of the first whole interval, by "instrument tags"; a histogram's is its count.</summary>
+    /// <summary>
+    /// Returns each series' value at the end of the first whole interval, by "instrument tags"; a histogram's value is
+    /// its count.
+    /// </summary>
     public static async Task<Dictionary<string, double>> ReadAsync(int processId)
     {
         string session = Guid.NewGuid().ToString();
@@ -44,7 +50,7 @@ internal static class EventPipe
                     values[NameOf(e)] = (int)e.PayloadByName("count");
                     break;
                 case "Collection/Stop" when ++intervals > 1:
-                    // Not from here: the session's own thread would wait for itself.
+                    // Don't wait here: the session's own thread would wait for itself.
                     _ = pipe.StopAsync(TestContext.Current.CancellationToken);
                     break;
                 case "Error" or "TimeSeriesLimitReached" or "HistogramLimitReached" or "ObservableInstrumentCallbackError":

@@ -3,7 +3,7 @@ using System.Net.Sockets;
 
 namespace AllocTools.Telemetry.Tests.Support;
 
-/// <summary>Ports of the loopback that nobody listens at.</summary>
+/// <summary>Finds ports of the loopback interface that nobody listens at.</summary>
 internal static class FreePort
 {
     public static int Find()

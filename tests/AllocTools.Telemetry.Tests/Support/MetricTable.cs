@@ -6,7 +6,7 @@ namespace AllocTools.Telemetry.Tests.Support;
 /// <summary>The tables of metrics in docs/telemetry.md.</summary>
 internal static partial class MetricTable
 {
-    /// <param name="name">Which one.</param>
+    /// <param name="name">The name of the table.</param>
     public static Row[] Read(string name = "metrics")
     {
         string text = File.ReadAllText(Path.Combine(Repository.Root, "docs", "telemetry.md"));
@@ -29,7 +29,7 @@ internal static partial class MetricTable
     /// <param name="Instrument">Its name.</param>
     /// <param name="Kind">Counter, up-down counter or histogram.</param>
     /// <param name="Unit">Its unit.</param>
-    /// <param name="Tags">Those that not every metric has, in the order of their names.</param>
-    /// <param name="Prometheus">Its name there.</param>
+    /// <param name="Tags">The tags that not every metric has, in the order of their names.</param>
+    /// <param name="Prometheus">Its name in Prometheus.</param>
     internal sealed record Row(string Instrument, string Kind, string Unit, string Tags, string Prometheus);
 }

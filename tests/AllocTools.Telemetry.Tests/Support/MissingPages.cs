@@ -2,10 +2,13 @@ using System.IO.MemoryMappedFiles;
 
 namespace AllocTools.Telemetry.Tests.Support;
 
-/// <summary>Memory that is mapped, and has no pages: the file behind it was cut short. Locking it fails as locking too much does, with ENOMEM.</summary>
+/// <summary>
+/// Memory that is mapped, but has no pages, because the file behind it was truncated. Locking it fails with ENOMEM,
+/// like locking too much.
+/// </summary>
 internal sealed class MissingPages : IDisposable
 {
-    /// <summary>Bytes.</summary>
+    /// <summary>The length in bytes.</summary>
     public const int Length = 4096;
 
     private readonly FileStream _file = new(
@@ -21,7 +24,7 @@ internal sealed class MissingPages : IDisposable
         _file.SetLength(0);
     }
 
-    /// <summary>The first byte.</summary>
+    /// <summary>Gets the address of the first byte.</summary>
     public nint Address => _view.SafeMemoryMappedViewHandle.DangerousGetHandle();
 
     public void Dispose()

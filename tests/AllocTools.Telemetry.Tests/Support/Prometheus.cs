@@ -8,7 +8,10 @@ using AllocTools.Testing;
 
 namespace AllocTools.Telemetry.Tests.Support;
 
-/// <summary>A real Prometheus on the loopback that scrapes one process. Its minutes are seconds: the rules are those of the project, sixty times as fast.</summary>
+/// <summary>
+/// A real Prometheus on the loopback interface that scrapes one process. Its minutes are seconds: the rules are those
+/// of the project, sixty times as fast.
+/// </summary>
 internal sealed partial class Prometheus : IAsyncDisposable
 {
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
@@ -34,7 +37,7 @@ internal sealed partial class Prometheus : IAsyncDisposable
               - job_name: drill
                 static_configs: [ {"{"} targets: [ "127.0.0.1:{scrapedPort}" ] {"}"} ]
             """);
-        // The shell ends it when its own input does, so that it does not outlive a test run that was killed.
+        // The shell ends it when the shell's own input ends, so that it does not outlive a test run that was killed.
         _process = Process.Start(new ProcessStartInfo(
             "sh",
             [
@@ -67,7 +70,7 @@ internal sealed partial class Prometheus : IAsyncDisposable
         return prometheus;
     }
 
-    /// <summary>The series of an expression now.</summary>
+    /// <summary>Returns the current series of an expression.</summary>
     public async Task<(Dictionary<string, string> Labels, double Value)[]> QueryAsync(string expression)
     {
         using HttpResponseMessage response = await _client.GetAsync($"api/v1/query?query={Uri.EscapeDataString(expression)}");
@@ -84,7 +87,7 @@ internal sealed partial class Prometheus : IAsyncDisposable
         ];
     }
 
-    /// <summary>Asks again and again until the answer is right: Prometheus tells nobody when it has scraped.</summary>
+    /// <summary>Repeats a query until the answer is right: Prometheus does not notify anybody of a scrape.</summary>
     public async Task<(Dictionary<string, string> Labels, double Value)[]> UntilAsync(
         string expression, Func<(Dictionary<string, string> Labels, double Value)[], bool> isRight, Func<Task>? meanwhile = null)
     {
@@ -112,7 +115,7 @@ internal sealed partial class Prometheus : IAsyncDisposable
         }
         catch (OperationCanceledException)
         {
-            // Falls through to what was found.
+            // Report the last answer below.
         }
         throw new InvalidOperationException(
             $"{expression} gave, in {Patience}: {string.Join("; ", found.Select(f => $"{string.Join(',', f.Labels)} = {f.Value}"))}{(_process.HasExited ? await _log : "")}");
@@ -130,7 +133,7 @@ internal sealed partial class Prometheus : IAsyncDisposable
         _folder.Delete(recursive: true);
     }
 
-    /// <summary>Durations, and not the names of recorded series.</summary>
+    /// <summary>Matches durations, but not the names of recorded series.</summary>
     [GeneratedRegex("(?<![a-z0-9])([0-9]+)m\\b")]
     private static partial Regex Minutes();
 }

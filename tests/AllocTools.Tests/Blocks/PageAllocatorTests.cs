@@ -17,7 +17,7 @@ public sealed class PageAllocatorTests
         var allocator = new PageAllocator();
         nint address = allocator.Allocate(length, populate: true);
         Assert.Equal(0, address % Huge);
-        // The kernel's note of the advice (proc_pid_smaps(5): hg).
+        // The kernel's flag for this advice (proc_pid_smaps(5): hg).
         Assert.Contains(" hg", MappingOf(address, "smaps", "VmFlags:"), StringComparison.Ordinal);
         allocator.Free(address, length);
         Assert.Null(FindMapping(address, "maps"));
@@ -73,7 +73,7 @@ public sealed class PageAllocatorTests
     {
         NotSupportedException e = Assert.Throws<NotSupportedException>(() => new PageAllocator(new PageAllocatorOptions { NumaNode = 1000 }));
         Assert.Contains("NumaNode is 1000, but this system has no such node; it has the nodes 0", e.Message, StringComparison.Ordinal);
-        // As advice it is passed over.
+        // If the node is only advice, it is ignored.
         var allocator = new PageAllocator(new PageAllocatorOptions { NumaNode = 1000, NumaNodeRequired = false });
         allocator.Free(allocator.Allocate(4096, populate: true), 4096);
     }
@@ -118,11 +118,11 @@ public sealed class PageAllocatorTests
         Assert.Contains("prefer", FindMapping(buffer.Address, "numa_maps")!, StringComparison.Ordinal);
     }
 
-    /// <summary>The line of /proc/self/FILE that begins with the address.</summary>
+    /// <summary>Returns the line of /proc/self/FILE that begins with the address.</summary>
     private static string? FindMapping(nint address, string file) => File.ReadLines($"/proc/self/{file}")
         .FirstOrDefault(line => line.StartsWith(address.ToString("x", CultureInfo.InvariantCulture), StringComparison.Ordinal));
 
-    /// <summary>A field of the mapping that has the address, of /proc/self/smaps.</summary>
+    /// <summary>Returns a field of the mapping that contains the address, from /proc/self/smaps.</summary>
     private static string MappingOf(nint address, string file, string field)
     {
         bool isInside = false;

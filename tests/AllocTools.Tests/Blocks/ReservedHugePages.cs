@@ -2,7 +2,10 @@ using System.Globalization;
 
 namespace AllocTools.Tests.Blocks;
 
-/// <summary>Huge pages that the kernel reserves for the time of a test, as far as it has them and this user may ask.</summary>
+/// <summary>
+/// Huge pages that the kernel reserves for the duration of a test, as far as it has them and this user may reserve
+/// them.
+/// </summary>
 internal sealed class ReservedHugePages : IDisposable
 {
     private const string File = "/proc/sys/vm/nr_hugepages";
@@ -15,7 +18,7 @@ internal sealed class ReservedHugePages : IDisposable
         Count = int.Parse(System.IO.File.ReadAllText(File), CultureInfo.InvariantCulture);
     }
 
-    /// <summary>How many there are.</summary>
+    /// <summary>Gets the number of huge pages.</summary>
     public int Count { get; }
 
     public void Dispose()

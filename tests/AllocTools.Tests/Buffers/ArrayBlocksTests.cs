@@ -10,7 +10,7 @@ using Xunit;
 
 namespace AllocTools.Tests.Buffers;
 
-/// <summary>A pool whose memory is that of arrays, and its blocks as such.</summary>
+/// <summary>Tests a pool whose memory is that of arrays, and its blocks as parts of arrays.</summary>
 public sealed class ArrayBlocksTests : IAsyncDisposable
 {
     private readonly TestPool _test = new(
@@ -61,7 +61,7 @@ public sealed class ArrayBlocksTests : IAsyncDisposable
         owner.Dispose();
         Assert.True(RmaSlice.TryGet(memory, out RmaSlice slice));
         Assert.Equal(next.Buffer, slice.Buffer);
-        // One that is rented by other means is not the array's to give away.
+        // A block that is rented by other means can't be found through the array.
         next.Dispose();
         using RmaBuffer buffer = _test.Pool.Rent(1 << 10);
         Assert.False(RmaSlice.TryGet(memory, out _));

@@ -6,7 +6,7 @@ using Xunit;
 
 namespace AllocTools.Tests.Buffers;
 
-/// <summary>A pool as MemoryPool: what may be asked of it, and what is done wrong with its owners.</summary>
+/// <summary>Tests a pool as a MemoryPool: what may be requested, and wrong uses of its owners.</summary>
 public sealed class MemoryOwnerTests : IAsyncDisposable
 {
     private readonly TestPool _test = new(o => o.Access = RmaAccess.RemoteWrite);
@@ -128,7 +128,7 @@ public sealed class MemoryOwnerTests : IAsyncDisposable
         Assert.Throws<InvalidOperationException>(() => part.Pin());
         Assert.Throws<InvalidOperationException>(() => slice.Span.Length);
         Assert.Throws<InvalidOperationException>(() => owner.Buffer.Address);
-        // Where it came from is known all the same.
+        // Where the memory came from is still known.
         Assert.True(RmaSlice.TryGet(part, out slice));
         Assert.Throws<InvalidOperationException>(() => slice.Address);
     }
@@ -233,7 +233,10 @@ public sealed class MemoryOwnerTests : IAsyncDisposable
         Assert.Equal(size, BytesOf(() => _memory.Rent(4096)));
     }
 
-    /// <summary>What making one object, and disposing it, allocates; the least of several looks, since a collection adds to one.</summary>
+    /// <summary>
+    /// Returns the bytes allocated by making and disposing one object: the minimum of several runs, since a collection
+    /// adds to one.
+    /// </summary>
     private static long BytesOf(Func<RmaMemoryOwner> make) => Enumerable.Range(0, 20).Min(_ =>
     {
         long before = GC.GetAllocatedBytesForCurrentThread();

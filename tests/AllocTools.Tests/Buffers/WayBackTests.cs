@@ -8,7 +8,9 @@ using Xunit;
 
 namespace AllocTools.Tests.Buffers;
 
-/// <summary>Parts of buffers as memory, and from any memory back to the buffer; sequences, and batches of them.</summary>
+/// <summary>
+/// Tests parts of buffers as memory, and the way back from memory to the buffer; also sequences, and batches of them.
+/// </summary>
 public sealed class WayBackTests : IAsyncDisposable
 {
     private readonly TestPool _test = new(o => o.Access = RmaAccess.RemoteWrite);
@@ -48,7 +50,7 @@ public sealed class WayBackTests : IAsyncDisposable
         using RmaArray<byte> array = _test.Pool.RentArray<byte>(100);
         Assert.True(RmaSlice.TryGet(array.Memory[10..30], out RmaSlice slice));
         Assert.Equal((array.Buffer, 10, 20), (slice.Buffer, slice.Offset, slice.Length));
-        // What the buffer has beyond its last element is not of the array.
+        // The part of the buffer after its last whole element does not belong to the array.
         Assert.Equal(100, array.Memory.Length);
     }
 
@@ -74,7 +76,7 @@ public sealed class WayBackTests : IAsyncDisposable
     {
         const long Length = 3L << 30;
         await using var large = new TestPool(o => o.MaxRegisteredBytes = 4L << 30);
-        // Pages come as they are touched.
+        // Pages are allocated only when they are touched.
         using var file = MemoryMappedFile.CreateNew(null, Length);
         using MemoryMappedViewAccessor view = file.CreateViewAccessor();
         using RmaBuffer buffer = large.Pool.Register(view.SafeMemoryMappedViewHandle.DangerousGetHandle(), Length);
@@ -150,7 +152,7 @@ public sealed class WayBackTests : IAsyncDisposable
         Assert.True(target.GetSpan(30, 70).SequenceEqual(_buffer.GetSpan(0, 70)));
     }
 
-    /// <summary>Whatever of it is memory of buffers, and however small the spare buffer is.</summary>
+    /// <summary>Writes work whatever part of the sequence is memory of buffers, and however small the spare buffer is.</summary>
     [Theory]
     [InlineData(1)]
     [InlineData(7)]
@@ -205,7 +207,7 @@ public sealed class WayBackTests : IAsyncDisposable
         Assert.True(RmaSlice.TryGet(read.Buffer, slices));
         Assert.All(slices, static s => Assert.Equal(16 << 10, s.Buffer.Length));
         Assert.Equal(100_000, slices.Sum(static s => s.Length));
-        // What is asked for in one piece, and is longer, is the pipe's own.
+        // A request for a single longer piece is served by the pipe's own memory.
         Assert.False(RmaSlice.TryGet(pipe.Writer.GetMemory((16 << 10) + 1), out _));
         pipe.Writer.Complete();
         pipe.Reader.Complete();

@@ -5,7 +5,7 @@ using Xunit;
 
 namespace AllocTools.Tests.Caching;
 
-/// <summary>Several threads that ask for memory, and that let it go, at the same time.</summary>
+/// <summary>Tests several threads that request and release memory at the same time.</summary>
 public sealed class CacheConcurrencyTests
 {
     private static CancellationToken Token => TestContext.Current.CancellationToken;
@@ -27,11 +27,11 @@ public sealed class CacheConcurrencyTests
         };
         Task first = Start(() => cache.Register(memory).Dispose());
         inside.Wait(Token);
-        // Parts are served by the same registration.
+        // Parts of the memory are served by the same registration.
         Thread[] others = [.. Enumerable.Range(1, Threads).Select(i => new Thread(() => cache.Register(memory[i..]).Dispose()))];
         Array.ForEach(others, t => t.Start());
         AwaitThatTheyWait(others);
-        // Nobody waits for it who asks for other memory, nor is what is registered held up.
+        // Requests for other memory don't wait for it, and neither do their registrations.
         context.BeforeRegister = null;
         cache.Register(new byte[10]).Dispose();
         Assert.Equal(2, context.Registrations);

@@ -6,7 +6,7 @@ using Xunit;
 
 namespace AllocTools.Tests.Caching;
 
-/// <summary>Caches and pools that close, and providers that refuse: nothing is left behind.</summary>
+/// <summary>Tests caches and pools that are closed, and providers that refuse: nothing is left behind.</summary>
 public sealed class CacheRefusalTests : CacheTest
 {
     [Fact]
@@ -56,7 +56,7 @@ public sealed class CacheRefusalTests : CacheTest
         Assert.Equal(1, cache.GetStatistics().Entries);
     }
 
-    /// <summary>As MPI does, whose windows have no memory twice.</summary>
+    /// <summary>MPI behaves like this: its windows can't contain the same memory twice.</summary>
     [Fact]
     public void WhatIsIdleGivesWayWhereAProviderTakesNoMemoryTwice()
     {
@@ -69,7 +69,7 @@ public sealed class CacheRefusalTests : CacheTest
             if (Context.Live != 0)
                 throw CountingContext.Refusal(length);
         };
-        // One that is in use stays, and the request is refused.
+        // An entry that is in use stays, and the request is refused.
         Assert.Throws<RmaRegistrationException>(() => cache.Register(array));
         part.Dispose();
         cache.Register(array).Dispose();

@@ -4,7 +4,9 @@ using Xunit;
 
 namespace AllocTools.Tests.Caching;
 
-/// <summary>Tests of a cache over a pool whose registrations are counted; in the end all of them must be gone.</summary>
+/// <summary>
+/// The base of tests of a cache over a pool whose registrations are counted; at the end, all of them must be gone.
+/// </summary>
 public abstract class CacheTest : IAsyncDisposable
 {
     private protected CountingContext Context { get; } = new();

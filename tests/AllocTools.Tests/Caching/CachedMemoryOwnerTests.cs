@@ -9,7 +9,10 @@ using Xunit;
 
 namespace AllocTools.Tests.Caching;
 
-/// <summary>Registrations of memory that belongs to somebody: native memory, mappings, memory managers, and memory that is only read.</summary>
+/// <summary>
+/// Tests registrations of memory that has an owner: native memory, mappings, memory managers, and memory that is only
+/// read.
+/// </summary>
 public sealed class CachedMemoryOwnerTests : CacheTest
 {
     [Fact]
@@ -42,11 +45,11 @@ public sealed class CachedMemoryOwnerTests : CacheTest
         RmaExposure exposure = buffer.Expose(RmaAccess.RemoteRead);
         Assert.False(cache.Invalidate(memory));
         Task gone = cache.InvalidateAsync(buffer.Address, 10, Token);
-        // It is found no longer, though it is in use.
+        // The registration is no longer found, though it is in use.
         cache.Register(memory).Dispose();
         Assert.Equal((2, 2), (Context.Registrations, Context.Live));
         buffer.Dispose();
-        // The exposure still holds it.
+        // The exposure still holds the registration.
         Assert.False(gone.IsCompleted);
         Assert.Equal(2, Context.Live);
         exposure.Dispose();
@@ -114,7 +117,7 @@ public sealed class CachedMemoryOwnerTests : CacheTest
         Assert.Equal(7, buffer.Span[4999]);
         Assert.Throws<ObjectDisposedException>(() => cache.Register(view));
         buffer.Dispose();
-        // Of a disposed view nothing is found any more: it is not kept.
+        // A registration of a disposed view can't be found any more, so it is not kept.
         Assert.Equal((0, 1), (Context.Live, cache.GetStatistics().Invalidations));
         MemoryMappedViewAccessor other = file.CreateViewAccessor(0, 5000);
         cache.Register(other).Dispose();
@@ -143,7 +146,7 @@ public sealed class CachedMemoryOwnerTests : CacheTest
         Assert.Equal(2, cache.GetStatistics().Replacements);
     }
 
-    /// <summary>What the transport has is what was asked for, unless it had more.</summary>
+    /// <summary>The transport registers what was asked for, unless it had already registered more.</summary>
     [Fact]
     public void MemoryThatIsOnlyReadIsRegisteredSoUntilItIsWritten()
     {
@@ -185,7 +188,7 @@ public sealed class CachedMemoryOwnerTests : CacheTest
             Assert.Equal(2, context.Live);
         Assert.Equal([50], lengths);
         Assert.Equal(1, context.Live);
-        // It stays read-only where the registration that serves it is not.
+        // The buffer stays read-only even if the registration that serves it is not.
         using (RmaBuffer readOnly = cache.RegisterReadOnly(array))
         using (RmaExposure exposure = readOnly.Expose(RmaAccess.RemoteRead))
             Assert.Equal(1, context.ReadOnlyRegistrations);
@@ -230,7 +233,7 @@ public sealed class CachedMemoryOwnerTests : CacheTest
     [Fact]
     public async Task AnAnswerThatMemoryIsInUseLeavesNoTaskWhoseFailureNobodySees()
     {
-        // A length that no other test has, by which its errors are known.
+        // A length that no other test uses, so that errors about it can be recognised.
         const int Length = 7_919;
         var context = new CountingContext();
         await using var test = new TestPool(context);
@@ -284,10 +287,10 @@ public sealed class CachedMemoryOwnerTests : CacheTest
 
         public nint Address => _address;
 
-        /// <summary>Called by the end of the last pin.</summary>
+        /// <summary>Called when the last pin ends.</summary>
         public Func<Counted, bool>? OnUnpin { get; init; }
 
-        /// <summary>What that said.</summary>
+        /// <summary>Gets the result of <c>OnUnpin</c>.</summary>
         public bool? Answer { get; private set; }
 
         public override Span<byte> GetSpan() => new((void*)_address, 4096);
@@ -307,7 +310,7 @@ public sealed class CachedMemoryOwnerTests : CacheTest
         protected override void Dispose(bool disposing) => NativeMemory.AlignedFree((void*)_address);
     }
 
-    /// <summary>Native memory that is released by code which asks.</summary>
+    /// <summary>Native memory that calls back while it is released.</summary>
     private sealed unsafe class AskingBuffer : SafeBuffer
     {
         private readonly Action<nint> _ask;

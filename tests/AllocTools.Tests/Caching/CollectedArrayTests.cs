@@ -7,7 +7,7 @@ using Xunit;
 
 namespace AllocTools.Tests.Caching;
 
-/// <summary>Arrays that the garbage collector takes while they are registered.</summary>
+/// <summary>Tests arrays that the garbage collector collects while they are registered.</summary>
 public sealed class CollectedArrayTests
 {
     private const int Length = 4096;
@@ -47,11 +47,11 @@ public sealed class CollectedArrayTests
             reached.Set();
             mayGo.Wait();
         };
-        // The thread that sweeps waits for it, also where the test fails.
+        // The sweeping thread waits for the event, so it must be set even if the test fails.
         using var release = new Released(mayGo);
         (nint address, WeakReference array) = RegisterOne(cache);
         CollectUntil(() => reached.IsSet);
-        // The provider has not deregistered it. Whatever is allocated meanwhile is elsewhere.
+        // The provider has not deregistered the array yet. Whatever is allocated meanwhile has another address.
         List<byte[]> others = [];
         for (int i = 0; i < 50; i++)
         {
@@ -109,7 +109,7 @@ public sealed class CollectedArrayTests
         using var cache = new RmaRegistrationCache(test.Pool);
         HashSet<nint> addresses = [];
         bool isAgain = false;
-        // Addresses come again once their arrays are gone.
+        // Addresses are reused once their arrays are gone.
         DateTime limit = DateTime.UtcNow + TestTime.Seconds(30);
         for (int i = 0; !isAgain && DateTime.UtcNow < limit; i++)
         {
@@ -118,7 +118,7 @@ public sealed class CollectedArrayTests
                 Collect();
         }
         Assert.True(isAgain);
-        // Each one was registered for itself.
+        // Each array was registered separately.
         Assert.Equal(0, cache.GetStatistics().Hits);
         Assert.Equal(0, cache.GetStatistics().Replacements);
         CollectUntil(() => test.Statistics.RegisteredBytes == 0);
@@ -164,7 +164,7 @@ public sealed class CollectedArrayTests
         return (buffer, new WeakReference(array, trackResurrection: true));
     }
 
-    /// <summary>In a frame of its own: a span keeps the array that it points into.</summary>
+    /// <summary>Reads the last byte in a frame of its own: a span keeps the array alive that it points into.</summary>
     [MethodImpl(MethodImplOptions.NoInlining)]
     private static byte LastByteOf(RmaBuffer buffer) => buffer.Span[Length - 1];
 
@@ -193,7 +193,10 @@ public sealed class CollectedArrayTests
         }
     }
 
-    /// <summary>The watch has reported the end of an array, which is resurrected and leased before the report is read: it is watched again.</summary>
+    /// <summary>
+    /// The watch has reported the end of an array, but the array is resurrected and leased before the report is read: it must be
+    /// watched again.
+    /// </summary>
     [Fact]
     public async Task AnArrayThatIsLeasedAgainAfterItsEndWasToldOfIsWatchedOn()
     {
@@ -208,7 +211,7 @@ public sealed class CollectedArrayTests
             mayGo.Wait();
         };
         using var release = new Released(mayGo);
-        // The thread that sweeps is busy with another array meanwhile.
+        // Meanwhile the sweeping thread is busy with another array.
         RegisterAndForget(cache, 1);
         CollectUntil(() => reached.IsSet);
         Reviver reviver = new();
@@ -216,7 +219,7 @@ public sealed class CollectedArrayTests
         CollectUntil(() => reviver.Array is not null);
         LeaseUntil(cache, reviver, () =>
         {
-            // Its end was reported before the end of this one.
+            // The revived array's end was reported before the end of this one.
             RegisterAndForget(cache, 1);
             mayGo.Set();
             CollectUntil(() => context.Live == 1);
@@ -227,7 +230,7 @@ public sealed class CollectedArrayTests
         Assert.Equal(3, cache.GetStatistics().Collections);
     }
 
-    /// <summary>The form that is meant for arrays which never move is used for one that a handle pins.</summary>
+    /// <summary>Registers an array that only a handle pins with the API meant for arrays that never move.</summary>
     [Fact]
     public async Task AnArrayThatOnlyAHandleHadPinnedStaysWhereItIsWhileItIsLeased()
     {
@@ -242,7 +245,7 @@ public sealed class CollectedArrayTests
             array = new byte[Length];
             handle = GCHandle.Alloc(array, GCHandleType.Pinned);
             buffer = cache.Register(MemoryMarshal.CreateFromPinnedArray(array, 0, Length));
-            // Another test may have made the collector run twice meanwhile: then it is not young.
+            // If another test has made the collector run twice meanwhile, the array is not young.
             if (GC.GetGeneration(array) < GC.MaxGeneration)
                 break;
             buffer.Dispose();
@@ -250,12 +253,12 @@ public sealed class CollectedArrayTests
         }
         nint address = handle.AddrOfPinnedObject();
         handle.Free();
-        // What is below it goes, and the heap is compacted.
+        // The array below it is collected, and the heap is compacted.
         GC.KeepAlive(below);
         GC.Collect(2, GCCollectionMode.Aggressive, blocking: true, compacting: true);
         Assert.Equal((address, address), (buffer.Address, AddressOf(array)));
         buffer.Dispose();
-        // It is young, so it may move: it is pinned while it is registered.
+        // A young array may move, so it is pinned while it is registered.
         GC.Collect(2, GCCollectionMode.Aggressive, blocking: true, compacting: true);
         Assert.Equal(address, AddressOf(array));
     }
@@ -267,13 +270,13 @@ public sealed class CollectedArrayTests
         work();
     }
 
-    /// <summary>Lets go who waits, however a test ends.</summary>
+    /// <summary>Releases the waiting thread, however a test ends.</summary>
     private sealed class Released(ManualResetEventSlim mayGo) : IDisposable
     {
         public void Dispose() => mayGo.Set();
     }
 
-    /// <summary>A finalizer that makes an array live again.</summary>
+    /// <summary>An object whose finalizer resurrects an array.</summary>
     private sealed class Reviver
     {
         public byte[]? Array { get; private set; }

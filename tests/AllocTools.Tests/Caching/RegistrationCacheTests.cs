@@ -5,7 +5,9 @@ using Xunit;
 
 namespace AllocTools.Tests.Caching;
 
-/// <summary>Registrations of callers' memory that stay: what is found, what is registered, and what is evicted.</summary>
+/// <summary>
+/// Tests registrations of callers' memory that are kept: what is found, what is registered, and what is evicted.
+/// </summary>
 public sealed class RegistrationCacheTests : CacheTest
 {
     [Fact]
@@ -24,7 +26,7 @@ public sealed class RegistrationCacheTests : CacheTest
         GC.Collect(2, GCCollectionMode.Aggressive, blocking: true, compacting: true);
         using (RmaBuffer again = cache.Register(array))
             Assert.Equal(address, again.Address);
-        // A part of it.
+        // A part of the array.
         using (RmaBuffer part = cache.Register(array.AsMemory(100, 50)))
         {
             Assert.Equal((address + 100, 50L), (part.Address, part.Length));
@@ -50,7 +52,7 @@ public sealed class RegistrationCacheTests : CacheTest
         {
             allocations.Begin();
             cache.Register(array).Dispose();
-            // And two at the same time.
+            // The same memory leased twice at a time.
             RmaBuffer one = cache.Register(array);
             cache.Register(array).Dispose();
             one.Dispose();
@@ -86,11 +88,11 @@ public sealed class RegistrationCacheTests : CacheTest
         cache.Register(array[300..700]).Dispose();
         cache.Register(array[700..800]).Dispose();
         Assert.Equal(3, Context.Registrations);
-        // Each is found, also beside others that overlap it.
+        // Each entry is found, even beside others that overlap it.
         foreach (Range range in new[] { ..1, 399..400, 300..400, 350..700, 699..700, 700..800 })
             cache.Register(array[range]).Dispose();
         Assert.Equal(3, Context.Registrations);
-        // Over a border none covers it.
+        // No entry covers a range that crosses a border.
         using (RmaBuffer inUse = cache.Register(array[300..700]))
         {
             cache.Register(array[250..750]).Dispose();
@@ -136,7 +138,7 @@ public sealed class RegistrationCacheTests : CacheTest
         using RmaRegistrationCache cache = Cache(maxEntries: 2);
         byte[][] arrays = [.. Enumerable.Range(0, 4).Select(_ => new byte[10])];
         RmaBuffer[] buffers = [.. arrays.Select(a => cache.Register(a))];
-        // What is in use stays, whatever the limit.
+        // Entries in use stay, whatever the limit.
         Assert.Equal(4, cache.GetStatistics().Entries);
         Array.ForEach(buffers, b => b.Dispose());
         Assert.Equal((2, 2), (cache.GetStatistics().Entries, cache.GetStatistics().Evictions));
@@ -180,12 +182,12 @@ public sealed class RegistrationCacheTests : CacheTest
         Assert.Equal(12288, test.Statistics.RegisteredBytes);
         using (RmaBuffer second = test.Pool.Rent(4096))
             Assert.Equal((1, 1), (cache.GetStatistics().Entries, cache.GetStatistics().Reclaims));
-        // And the other way round, idle blocks make room for a registration.
+        // Conversely, idle blocks make room for a registration.
         cache.Register(idle).Dispose();
         Assert.Equal(2, cache.GetStatistics().Entries);
         RmaBuffer third = cache.Register(idle);
         Assert.Throws<RmaPoolExhaustedException>(() => test.Pool.Rent(4096));
-        // A waiter gets what comes free.
+        // A waiter gets the memory that becomes free.
         Task<RmaBuffer> waiting = test.Pool.RentAsync(4096, Token).AsTask();
         Assert.False(waiting.IsCompleted);
         third.Dispose();
@@ -199,7 +201,7 @@ public sealed class RegistrationCacheTests : CacheTest
         using RmaRegistrationCache cache = Cache();
         cache.Register(new byte[100]).Dispose();
         using RmaBuffer inUse = cache.Register(new byte[100]);
-        // The first look marks what is idle.
+        // The first check marks idle entries.
         Test.Pool.Trim(0);
         Test.Pool.Trim(long.MaxValue - 1);
         Assert.Equal((1, 1), (Context.Live, cache.GetStatistics().Trims));
@@ -238,7 +240,7 @@ public sealed class RegistrationCacheTests : CacheTest
         using var cache = new RmaRegistrationCache(test.Pool);
         byte[] array = new byte[100];
         cache.Register(array).Dispose();
-        // Notes since when it has been idle.
+        // This records since when the entry has been idle.
         test.Pool.Trim(-1);
         Assert.Equal(1, cache.GetStatistics().IdleEntries);
         using RmaBuffer leased = cache.Register(array);
@@ -248,7 +250,7 @@ public sealed class RegistrationCacheTests : CacheTest
         leased.Span.Fill(1);
     }
 
-    /// <summary>A clock that stands.</summary>
+    /// <summary>A clock that never advances.</summary>
     private sealed class ClockAtZero : TimeProvider
     {
         public override long GetTimestamp() => 0;

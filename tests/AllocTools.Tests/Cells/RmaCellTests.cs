@@ -37,7 +37,7 @@ public sealed class RmaCellTests : IAsyncDisposable
         await _test.DisposeAsync();
     }
 
-    // Known values of XXH64, which other implementations give, too.
+    // Known values of XXH64, which other implementations return, too.
     [Theory]
     [InlineData("", 0UL, 0xEF46DB3751D8E999UL)]
     [InlineData("abc", 0UL, 0x44BC2CF5AD770999UL)]
@@ -46,7 +46,7 @@ public sealed class RmaCellTests : IAsyncDisposable
     [InlineData("Nobody inspects the spammish repetition", 0UL, 0xFBCEA83C8A378BF1UL)]
     public void TheCheckValueIsXxh64(string text, ulong seed, ulong expected) => Assert.Equal(expected, XxHash64.Of(Encoding.ASCII.GetBytes(text), seed));
 
-    /// <summary>Byte by byte, as docs/wire-forms.md has it.</summary>
+    /// <summary>Checks the form byte by byte, as docs/wire-forms.md defines it.</summary>
     [Fact]
     public void TheFormIsAsDocumented()
     {
@@ -62,7 +62,10 @@ public sealed class RmaCellTests : IAsyncDisposable
         Assert.Equal((2, (Int128)(-2), 40), (cell.Version, cell.Value, cell.Memory.Length));
     }
 
-    /// <summary>What a transport may bring of two writes, in whatever order and steps: without the check it would pass for a value.</summary>
+    /// <summary>
+    /// A transport may deliver any mix of two writes, in any order and steps: without the check, a mix would pass for a
+    /// value.
+    /// </summary>
     [Fact]
     public void EachMixOfTwoWritesIsFound()
     {
@@ -72,7 +75,7 @@ public sealed class RmaCellTests : IAsyncDisposable
         byte[] current = Image();
         Assert.True(CellImage.IsWhole(old, 32) && CellImage.IsWhole(current, 32));
         int passedBySequence = 0;
-        // Each of the 6 words that change is of one write or of the other.
+        // Each of the 6 words that change is either from one write or from the other.
         for (int ofCurrent = 1; ofCurrent < (1 << 6) - 1; ofCurrent++)
         {
             byte[] mixed = [.. old];
@@ -84,7 +87,7 @@ public sealed class RmaCellTests : IAsyncDisposable
             Assert.False(CellImage.IsWhole(mixed, 32));
             passedBySequence += CellImage.IsBeingWritten(CellImage.SequenceOf(mixed)) ? 0 : 1;
         }
-        // The sequence alone would have found none of them.
+        // The sequence alone would have detected none of them.
         Assert.Equal(62, passedBySequence);
 
         byte[] Image() => _buffer.GetSpan(0, RmaCell.SizeOf<(long, long, long, long)>()).ToArray();
@@ -144,7 +147,7 @@ public sealed class RmaCellTests : IAsyncDisposable
     {
         RmaCell<long> cell = new(_buffer, 1);
         FakeTimeProvider time = new();
-        // Each time the clock is read, a write begins, and an hour passes.
+        // Each time the clock is read, a write begins and an hour passes.
         byte step = 2;
         WritingClock clock = new(time, () => _buffer.Span[8] += step);
         _buffer.Span[8] = 3;
@@ -210,7 +213,7 @@ public sealed class RmaCellTests : IAsyncDisposable
         Assert.Equal((4001, (999L, -999L), cell.Value), (read.Version, read.Value, read.Value));
     }
 
-    /// <summary>A copy of a value may have others there than the value.</summary>
+    /// <summary>The padding of a copied value may differ from that of the original.</summary>
     [Fact]
     public async Task WhatLiesBetweenTheFieldsOfAValueDoesNotMatter()
     {

@@ -197,7 +197,7 @@ public sealed class RmaArrayTests : IAsyncDisposable
         Assert.Equal(0, _test.Statistics.RentedBuffers);
     }
 
-    /// <summary>A write to it would end the process.</summary>
+    /// <summary>A write to such memory would end the process.</summary>
     [Fact]
     public void MemoryThatMayOnlyBeReadBecomesNoArray()
     {

@@ -48,7 +48,7 @@ public sealed class RmaBufferWriterTests : IAsyncDisposable
         writer.Advance(0);
         Assert.Equal(100, writer.GetSpan().Length);
         Assert.Equal(0, writer.SegmentCount);
-        // Asked for and not written to: no segment.
+        // Memory that is requested and not written to makes no segment.
         Assert.Equal(1000, writer.GetMemory(1000).Length);
         Assert.Equal(1000, writer.GetSpan(1).Length);
         writer.GetSpan(1)[0] = 1;
@@ -56,7 +56,7 @@ public sealed class RmaBufferWriterTests : IAsyncDisposable
         Assert.Equal(1, writer.GetMemory().Length);
         writer.Advance(1);
         Assert.Equal(1, writer.SegmentCount);
-        // The first one, which was too short before.
+        // This is the first memory again, which was too short for the previous request.
         Assert.Equal(100, writer.GetSpan().Length);
         Assert.Equal(2, _test.Statistics.RentedBuffers);
         writer.Advance(40);
@@ -97,7 +97,7 @@ public sealed class RmaBufferWriterTests : IAsyncDisposable
         using RmaBufferWriter writer = new(_test.Pool, 256);
         byte[] bytes = new byte[2000];
         writer.Write(bytes);
-        // What a segment hands out as memory is made once.
+        // The object through which a segment is handed out as memory is created once.
         Assert.Equal(48, writer.GetMemory(3).Length);
         long hits = Rents();
         ThreadAllocations allocations = new();

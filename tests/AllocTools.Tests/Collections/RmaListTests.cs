@@ -43,7 +43,7 @@ public sealed class RmaListTests : IAsyncDisposable
         Assert.Equal(0, _test.Statistics.RentedBuffers);
     }
 
-    /// <summary>What is done to both in the same way.</summary>
+    /// <summary>Each step is done to both lists in the same way.</summary>
     [Fact]
     public void ItDoesWhatAListDoes()
     {
@@ -89,7 +89,7 @@ public sealed class RmaListTests : IAsyncDisposable
     {
         using RmaList<int> list = new(_test.Pool, 4);
         list.AddRange([1, 2, 3]);
-        // This grows, so the memory that the elements are in goes back to the pool, which overwrites it.
+        // This makes the list grow, so the memory of its elements goes back to the pool, which overwrites it.
         list.AddRange(list.Span);
         Assert.Equal([1, 2, 3, 1, 2, 3], list.Span);
         list.EnsureCapacity(100);
@@ -112,7 +112,7 @@ public sealed class RmaListTests : IAsyncDisposable
         Assert.Equal([1, 5, 6, 2, 2, 3, 4, 3, 4, 5, 6], list.Span);
         list.InsertRange(10, list.GetSpan(0, 2));
         Assert.Equal([1, 5, 6, 2, 2, 3, 4, 3, 4, 5, 1, 5, 6], list.Span);
-        // One that is longer than the list is by then.
+        // A span that ends beyond the end that the list has by then.
         ReadOnlySpan<int> early = list.GetSpan(8, 5);
         list.RemoveRange(10, 3);
         list.InsertRange(0, early);
@@ -158,7 +158,7 @@ public sealed class RmaListTests : IAsyncDisposable
     public async Task NearTheCapItGrowsByMoreThanOneElement()
     {
         await using var test = new TestPool(o => o.MaxRegisteredBytes = 8 << 20);
-        // Twice as much does not fit beside it.
+        // Twice the memory does not fit in addition to the current one.
         long count = (3 << 20) / sizeof(long);
         using RmaList<long> list = new(test.Pool, count);
         list.SetCount(count);
@@ -238,7 +238,7 @@ public sealed class RmaListTests : IAsyncDisposable
         RmaHold hold = list.Slice(0, 1).Hold();
         list.SetCount(list.Capacity);
         Assert.Throws<InvalidOperationException>(() => list.Add(7));
-        // It has timed out: its memory is not handed out again before its end.
+        // The operation has timed out: the memory is not reused before the hold ends.
         hold.Quarantine();
         list.Add(7);
         Assert.Equal((1, 1), (_test.Statistics.RentedBuffers, _test.Statistics.QuarantinedBuffers));
@@ -272,7 +272,7 @@ public sealed class RmaListTests : IAsyncDisposable
         list.SetCount(3000);
         list.Span.Fill(9);
         list.SetCount(24 << 10);
-        // Twice as much as there is would not fit.
+        // Doubling the capacity would not fit.
         list.EnsureCapacity(32 << 10);
         Assert.Throws<RmaPoolExhaustedException>(() => list.EnsureCapacity(50 << 10));
         Assert.Throws<ArgumentOutOfRangeException>("capacity", () => list.EnsureCapacity(1 << 20));

@@ -15,7 +15,7 @@ public sealed class RmaStreamTests : IAsyncDisposable
 
     public ValueTask DisposeAsync() => _test.DisposeAsync();
 
-    /// <summary>What is done to both in the same way.</summary>
+    /// <summary>Each step is done to both streams in the same way.</summary>
     [Fact]
     public void ItDoesWhatAMemoryStreamDoes()
     {

@@ -4,7 +4,7 @@ using Xunit;
 
 namespace AllocTools.Tests.Collections;
 
-/// <summary>System.Numerics.Tensors works on registered memory as it stands: the core needs nothing for that.</summary>
+/// <summary>Tests that System.Numerics.Tensors works on registered memory as it is: the core needs nothing for that.</summary>
 public sealed class TensorTests : IAsyncDisposable
 {
     private readonly TestPool _test = new();

@@ -5,18 +5,18 @@ using Xunit;
 
 namespace AllocTools.Tests.Engine;
 
-/// <summary>What an await does before it suspends, on a transport where nothing ends by itself.</summary>
+/// <summary>Tests what an await does before it suspends, on a transport where operations don't complete on their own.</summary>
 public sealed class AwaitHelpTests
 {
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
-    // The thread that moves the clock on is the one that awaits.
+    // The thread that would advance the clock is the one that awaits.
     [Fact]
     public async Task AnAwaitEndsItsSpinThoughTheClockStandsStill()
     {
         var clock = new FakeTimeProvider();
         await using DrivenEndpoint driven = new(RmaProgress.Endpoint, o => o.SpinTime = TimeSpan.FromSeconds(1), time: clock);
-        // On a thread of its own: one of the pool would end its spin where others queue for it.
+        // Run on a dedicated thread: a pool thread would end its spin if other work is queued.
         Task<Task[]> starting = Task.Factory.StartNew(
             () => Enumerable.Range(0, 4).Select(Task (_) => driven.Endpoint.ReceiveAsync(driven.Pool.Rent(64), TimeSpan.FromSeconds(5), Token).AsTask()).ToArray(),
             Token,

@@ -36,7 +36,7 @@ internal sealed class DrivenEndpoint : IAsyncDisposable
 
     public RmaPeer Peer { get; }
 
-    /// <summary>Waits for a task, and makes progress meanwhile where that is the caller's.</summary>
+    /// <summary>Waits for a task, and makes progress meanwhile if the caller has to.</summary>
     public async Task Await(Task task)
     {
         using var limit = new CancellationTokenSource(TestTime.Seconds(30));
@@ -56,7 +56,7 @@ internal sealed class DrivenEndpoint : IAsyncDisposable
         return await task;
     }
 
-    /// <summary>Waits until something is so, and makes progress meanwhile where that is the caller's.</summary>
+    /// <summary>Waits until a condition holds, and makes progress meanwhile if the caller has to.</summary>
     public void AssertSoon(Func<bool> condition)
     {
         bool isSo = SpinWait.SpinUntil(
@@ -70,7 +70,7 @@ internal sealed class DrivenEndpoint : IAsyncDisposable
         Assert.True(isSo, Endpoint.GetStatistics().ToString());
     }
 
-    /// <summary>Asserts that no operation has a slot, and that no buffer is in use but those that the test has.</summary>
+    /// <summary>Asserts that no operation has a slot, and that only the test's own buffers are in use.</summary>
     public void AssertIdle(int rented)
     {
         AssertSoon(() => Endpoint.GetStatistics() is { Outstanding: 0, Pending: 0 });

@@ -6,7 +6,9 @@ using Microsoft.Extensions.Logging;
 
 namespace AllocTools.Tests.Engine;
 
-/// <summary>A transport that a test drives: the test says what becomes of each operation that is posted, and reports completions.</summary>
+/// <summary>
+/// A transport that a test drives: the test decides the result of each posted operation, and reports completions.
+/// </summary>
 internal sealed class DrivenContext(RmaEndpointOptions options, ILogger? logger = null, TimeProvider? time = null) : RmaContext(logger, time)
 {
     private const int KeyLength = 4;
@@ -54,31 +56,33 @@ internal sealed class DrivenDriver : RmaEndpointDriver
 
     public DrivenDriver() => OnPost = Keep;
 
-    /// <summary>What becomes of an operation. By default the transport keeps it.</summary>
+    /// <summary>Decides the result of a posted operation. By default, the transport keeps it.</summary>
     public Func<RmaDriverOperation, RmaPostResult> OnPost { get; set; }
 
-    /// <summary>Called by each turn, before it reports.</summary>
+    /// <summary>Called by each progress turn, before it reports.</summary>
     public Action OnRead { get; set; } = static () => { };
 
-    /// <summary>Called where a peer is inserted.</summary>
+    /// <summary>Called when a peer is inserted.</summary>
     public Action OnInsert { get; set; } = static () => { };
 
-    /// <summary>Called where a mapped key is given back.</summary>
+    /// <summary>Called when a mapped key is unmapped.</summary>
     public Action OnUnmap { get; set; } = static () => { };
 
     /// <summary>The peers whose keys were mapped, in order.</summary>
     public ConcurrentQueue<RmaDriverPeer> Mapped { get; } = new();
 
-    /// <summary>The lengths of what was posted, in order, whatever became of it.</summary>
+    /// <summary>Gets the lengths of the posted operations, in order, whatever their results.</summary>
     public ConcurrentQueue<long> Posts { get; } = new();
 
-    /// <summary>The operations that the engine has reported as refused for the moment, with the time since their start.</summary>
+    /// <summary>
+    /// Gets the operations that the engine has reported as refused for the moment, with the time since their start.
+    /// </summary>
     public ConcurrentQueue<(RmaOperationKind Kind, TimeSpan? Elapsed)> Refusals { get; } = new();
 
-    /// <summary>The numbers of the peers that were given back.</summary>
+    /// <summary>Gets the numbers of the removed peers.</summary>
     public ConcurrentQueue<ulong> Removed { get; } = new();
 
-    /// <summary>The peers that are in.</summary>
+    /// <summary>Gets the inserted peers.</summary>
     public ConcurrentDictionary<ulong, RmaDriverPeer> Peers { get; } = new();
 
     public override ReadOnlyMemory<byte> Address { get; } = Guid.NewGuid().ToByteArray();
@@ -138,22 +142,24 @@ internal sealed class DrivenDriver : RmaEndpointDriver
 
     public override bool Close(bool isRecalled) => true;
 
-    /// <summary>Has the next turn report something.</summary>
+    /// <summary>Has the next progress turn report something.</summary>
     public void Report(Action<RmaDriverCompletions> report)
     {
         _reports.Enqueue(report);
         Wake();
     }
 
-    /// <summary>Takes an operation, which is not done before <see cref="CompleteKept"/>; for <see cref="OnPost"/>.</summary>
+    /// <summary>
+    /// Accepts an operation, which stays outstanding until <see cref="CompleteKept"/>; for <see cref="OnPost"/>.
+    /// </summary>
     public RmaPostResult Keep(RmaDriverOperation operation)
     {
         _kept[operation.Index] = operation;
         return RmaPostResult.Posted;
     }
 
-    /// <summary>What is kept is done.</summary>
-    /// <param name="sender">Who has sent what is received.</param>
+    /// <summary>Completes the operations that were kept.</summary>
+    /// <param name="sender">The sender of received messages.</param>
     public void CompleteKept(RmaDriverPeer? sender = null)
     {
         foreach ((int index, RmaDriverOperation operation) in _kept)
@@ -165,7 +171,7 @@ internal sealed class DrivenDriver : RmaEndpointDriver
         }
     }
 
-    /// <summary>Takes an operation, which is done at once; for <see cref="OnPost"/>.</summary>
+    /// <summary>Accepts an operation and completes it at once; for <see cref="OnPost"/>.</summary>
     public RmaPostResult TakeAndComplete(RmaDriverOperation operation)
     {
         (int index, long length) = (operation.Index, operation.Length);

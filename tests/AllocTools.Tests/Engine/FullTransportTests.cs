@@ -4,7 +4,10 @@ using Xunit;
 
 namespace AllocTools.Tests.Engine;
 
-/// <summary>What the engine reports to a driver of operations that wait: only what the driver was asked to take and has not taken.</summary>
+/// <summary>
+/// Tests which waiting operations the engine reports to a driver: only those that the driver was asked to accept and
+/// has refused.
+/// </summary>
 public sealed class FullTransportTests
 {
     private static CancellationToken Token => TestContext.Current.CancellationToken;
@@ -16,7 +19,7 @@ public sealed class FullTransportTests
         using RmaBuffer buffer = side.Pool.Rent(64);
         bool isFull = true;
         side.Driver.OnPost = o => isFull ? RmaPostResult.Full : side.Driver.TakeAndComplete(o);
-        // Asked, and refused: the caller is to try again.
+        // The driver was asked and has refused: the caller should try again.
         Assert.False(side.Endpoint.TryPost(RmaOperation.Send(buffer, side.Peer)));
         Assert.Equal([(RmaOperationKind.Send, null)], side.Driver.Refusals);
         side.Driver.Refusals.Clear();
@@ -24,7 +27,7 @@ public sealed class FullTransportTests
         Task queued = side.Endpoint.SendAsync(buffer.Slice(0, 1), side.Peer, cancellationToken: Token).AsTask();
         Assert.Empty(side.Driver.Refusals);
         long asked = side.Driver.Posts.Count;
-        // Not asked: it would overtake the other.
+        // The driver is not asked, because the operation would overtake the other one.
         Assert.False(side.Endpoint.TryPost(RmaOperation.Send(buffer, side.Peer)));
         Assert.Equal(asked, side.Driver.Posts.Count);
         Assert.Empty(side.Driver.Refusals);
@@ -33,7 +36,7 @@ public sealed class FullTransportTests
         Assert.Equal([(RmaOperationKind.Receive, null)], side.Driver.Refusals);
         side.Driver.Refusals.Clear();
 
-        // A turn asks for the one that is queued, and says since when it waits.
+        // A progress turn tries the queued operation again, and reports how long it has waited.
         side.Endpoint.Poll([]);
         (RmaOperationKind kind, TimeSpan? elapsed) = Assert.Single(side.Driver.Refusals);
         Assert.Equal(RmaOperationKind.Send, kind);

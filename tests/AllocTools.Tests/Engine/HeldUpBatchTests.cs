@@ -6,7 +6,7 @@ using Xunit;
 
 namespace AllocTools.Tests.Engine;
 
-/// <summary>Batches of which one operation waits for the transport to take it.</summary>
+/// <summary>Tests batches in which one operation waits for the transport to accept it.</summary>
 public sealed class HeldUpBatchTests
 {
     private const int Count = 6;
@@ -17,7 +17,7 @@ public sealed class HeldUpBatchTests
 
     public static TheoryData<Ending, int> EachEnding => [.. from ending in Enum.GetValues<Ending>() from k in Enumerable.Range(0, Count) select (ending, k)];
 
-    /// <summary>What ends an operation.</summary>
+    /// <summary>The event that ends an operation.</summary>
     public enum Ending
     {
         Cancelled,
@@ -41,7 +41,7 @@ public sealed class HeldUpBatchTests
         side.AssertIdle(rented: 0);
     }
 
-    // The transport says that it is full after the operation was ended by another thread's turn.
+    // The transport reports that it is full after another thread's progress turn has ended the operation.
     [Theory]
     [MemberData(nameof(EachEnding))]
     public async Task TheRunEndsThoughTheOperationHadEndedBeforeItWasQueued(Ending ending, int k)
@@ -75,7 +75,7 @@ public sealed class HeldUpBatchTests
         using var cancel = new CancellationTokenSource();
         side.Driver.OnPost = o => o.Length == k + 1 ? RmaPostResult.Full : side.Driver.TakeAndComplete(o);
         Task running = batch.RunAsync(TimeSpan.FromSeconds(10), cancel.Token).AsTask();
-        // Its turn has come twice.
+        // The operation has been tried again twice.
         side.AssertSoon(() => side.Driver.Posts.Count(length => length == k + 1) > 2);
         Assert.False(running.IsCompleted);
         End(side, ending, time, cancel);
@@ -119,7 +119,7 @@ public sealed class HeldUpBatchTests
             return;
         }
         RmaBatchException failure = Assert.IsType<RmaBatchException>(error);
-        // What was posted before it, and has not been reported, ends with the endpoint.
+        // Operations that were posted before it, and have not been reported, end with the endpoint.
         Assert.InRange(failure.Index, ending == Ending.EndpointBroken ? 0 : k, k);
         Type expected = ending switch
         {
@@ -130,7 +130,7 @@ public sealed class HeldUpBatchTests
         Assert.IsType(expected, failure.InnerException);
     }
 
-    /// <summary>The batch has ended as a whole: its buffers are free, and it can be run and changed.</summary>
+    /// <summary>Asserts that the batch has ended as a whole: its buffers are free, and it can be run and changed.</summary>
     private static async Task AssertRunsAgain(DrivenEndpoint side, RmaBatch batch, RmaBuffer buffer, Ending ending)
     {
         if (ending is Ending.Cancelled or Ending.TimedOut)

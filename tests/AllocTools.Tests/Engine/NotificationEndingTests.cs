@@ -4,7 +4,7 @@ using Xunit;
 
 namespace AllocTools.Tests.Engine;
 
-/// <summary>Readers of notifications that will never come.</summary>
+/// <summary>Tests readers of notifications that will never arrive.</summary>
 public sealed class NotificationEndingTests
 {
     private static CancellationToken Token => TestContext.Current.CancellationToken;
@@ -24,11 +24,11 @@ public sealed class NotificationEndingTests
         };
         try
         {
-            // Wakes the endpoint's thread. The reports of the turn no longer reach any reader.
+            // This wakes the endpoint's thread. What that progress turn reports no longer reaches any reader.
             side.Driver.Report(c => c.Notify(2, sender: null));
             Assert.True(stuck.Wait(TestTime.Seconds(30), Token));
             Task<List<ulong>> reading = ReadAsync(side.Endpoint);
-            // What peers write while the turn is stuck is no loss for want of room.
+            // Notifications written while the progress turn is stuck don't count as lost for lack of room.
             side.Driver.Report(c => c.Notify(3, sender: null));
             Task closing = side.Endpoint.DisposeAsync().AsTask();
             Assert.Equal([1UL], await reading.WaitAsync(TestTime.Seconds(30), Token));
@@ -58,7 +58,7 @@ public sealed class NotificationEndingTests
         Assert.Equal((5, "EIO"), (failure.ErrorCode, failure.ErrorName));
         Assert.Contains("the device is gone", failure.Message, StringComparison.Ordinal);
         Assert.Equal([1UL, 2], Assert.IsType<List<ulong>>(failure.Data["read"]));
-        // So with those that come later, and with those who poll.
+        // Later readers get the same error, and so do callers who poll.
         Assert.Empty(Assert.IsType<List<ulong>>((await Assert.ThrowsAsync<RmaException>(() => ReadAsync(side.Endpoint))).Data["read"]));
         Assert.Contains("the device is gone", Assert.Throws<RmaException>(() => side.Endpoint.PollNotifications(new RmaNotification[1])).Message, StringComparison.Ordinal);
     }
@@ -78,7 +78,7 @@ public sealed class NotificationEndingTests
         Assert.Throws<RmaException>(() => side.Endpoint.PollNotifications(room));
     }
 
-    // Taken before and after the turn that finds no room for one more.
+    // Some notifications are read before, and some after, the progress turn that finds no room for another one.
     [Fact]
     public async Task WhoPollsLosesNoneOfThoseThatHeTakesWhileAnotherIsLost()
     {

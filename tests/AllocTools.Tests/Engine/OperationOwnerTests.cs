@@ -8,7 +8,10 @@ using Xunit;
 
 namespace AllocTools.Tests.Engine;
 
-/// <summary>Operations whose owners are notified where their ends are found, and notifications that are handed over at once.</summary>
+/// <summary>
+/// Tests operations whose owners are notified where the completion is found, and notifications that are handed over at
+/// once.
+/// </summary>
 public sealed class OperationOwnerTests
 {
     [Fact]
@@ -23,7 +26,7 @@ public sealed class OperationOwnerTests
         Assert.True(endpoint.TryStart(RmaOperation.Write(buffer, remote, context: 7), owner));
         side.Driver.CompleteKept();
         Assert.Equal((7UL, null), await owner.NextAsync());
-        // What the transport refuses is an end, too, and so is what it has done when the call returns.
+        // An operation that the transport refuses has ended, too, and so has one that is done when the call returns.
         side.Driver.OnPost = static _ => RmaPostResult.Refused(5);
         Assert.True(endpoint.TryStart(RmaOperation.Write(buffer, remote, context: 8), owner));
         (ulong context, Exception? error) = await owner.NextAsync();
@@ -78,12 +81,12 @@ public sealed class OperationOwnerTests
         using RmaExposure exposure = buffer.Expose(RmaAccess.RemoteWrite);
         using RemoteRegion remote = side.Endpoint.Import(side.Peer, exposure.Remote);
         var endpoint = (RmaEndpoint)side.Endpoint;
-        // Of one that was never posted nothing can come.
+        // No completion can arrive for an operation that was never posted.
         side.Driver.OnPost = static _ => RmaPostResult.Full;
         Assert.True(endpoint.TryStart(RmaOperation.Write(buffer, remote, context: 1), owner));
         Assert.IsType<RmaTimeoutException>((await owner.NextAsync()).Error);
         Assert.Equal(0, owner.Abandoned);
-        // Nor of one that the transport gives up when it is asked to.
+        // The same holds for an operation that the transport cancels when asked to.
         side.Driver.OnPost = side.Driver.Keep;
         Assert.True(endpoint.TryStart(RmaOperation.Write(buffer, remote, context: 2), owner));
         Assert.IsType<RmaTimeoutException>((await owner.NextAsync()).Error);

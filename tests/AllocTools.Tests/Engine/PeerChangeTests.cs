@@ -7,7 +7,7 @@ using Xunit;
 
 namespace AllocTools.Tests.Engine;
 
-/// <summary>What an endpoint reports of its peers: lost, back, slow, and no longer slow.</summary>
+/// <summary>Tests the changes that an endpoint reports of its peers: lost, back, slow, and no longer slow.</summary>
 public sealed class PeerChangeTests
 {
     private static readonly TimeSpan Limit = TimeSpan.FromSeconds(2);
@@ -38,7 +38,7 @@ public sealed class PeerChangeTests
         side.Driver.Lose(side.Peer);
         side.Endpoint.RemovePeer(side.Peer);
         AssertStatistics(side, (RmaPeerState.Up, 0, 0), (RmaPeerState.Slow, 0, 0), (RmaPeerState.Lost, 0, 1));
-        // An insertion that fails changes nothing of that.
+        // A failed insertion changes nothing about that.
         side.Driver.OnInsert = static () => throw new RmaProviderException("the test says so", 5, "EIO");
         Assert.Throws<RmaProviderException>(() => side.Endpoint.InsertPeer(DrivenEndpoint.OtherAddress));
         side.Driver.OnInsert = static () => { };
@@ -48,7 +48,7 @@ public sealed class PeerChangeTests
         AssertStatistics(side, (RmaPeerState.Up, 1, 1), (RmaPeerState.Slow, 0, 0), (RmaPeerState.Lost, 0, 1));
     }
 
-    // On shm a driver may wait for a lock that a killed process has.
+    // On shm, a driver may wait for a lock that a killed process still holds.
     [Fact]
     public async Task StatisticsDoNotWaitForAnInsertion()
     {
@@ -88,7 +88,7 @@ public sealed class PeerChangeTests
         await using IAsyncEnumerator<RmaPeerChange> changes = Read(side);
         using RmaBuffer buffer = side.Pool.Rent(64);
         Task send = side.Endpoint.SendAsync(buffer, side.Peer, Timeout.InfiniteTimeSpan, Token).AsTask();
-        // The first look finds it; it is overdue so long after that.
+        // The first check finds the operation, which is overdue once the limit has passed after that.
         Advance(time, TimeSpan.FromMilliseconds(250));
         Advance(time, Limit - TimeSpan.FromMilliseconds(250));
         Assert.Equal(0, side.Endpoint.GetStatistics().PeerChanges[RmaPeerState.Slow]);
@@ -104,7 +104,7 @@ public sealed class PeerChangeTests
         Assert.Equal([57, 58], log.Collector.GetSnapshot().Select(r => r.Id.Id).Where(id => id is >= 50 and < 60));
     }
 
-    // The transport still has it, so nothing says that the peer is any faster.
+    // The transport still has the operation, so nothing shows that the peer has become faster.
     [Fact]
     public async Task APeerStaysSlowWhoseOperationHasTimedOut()
     {

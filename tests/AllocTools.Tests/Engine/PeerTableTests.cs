@@ -4,7 +4,7 @@ using Xunit;
 
 namespace AllocTools.Tests.Engine;
 
-/// <summary>Peers that are removed and inserted again, with a driver that knows nothing of generations.</summary>
+/// <summary>Tests peers that are removed and inserted again, with a driver that knows nothing of generations.</summary>
 public sealed class PeerTableTests
 {
     private static CancellationToken Token => TestContext.Current.CancellationToken;
@@ -32,7 +32,7 @@ public sealed class PeerTableTests
         }
     }
 
-    // UCX maps a key for one connection.
+    // UCX maps a key for a single connection.
     [Fact]
     public async Task ADriverIsGivenThePeerWhoseKeyItMaps()
     {
@@ -45,7 +45,7 @@ public sealed class PeerTableTests
         static RemoteMemory MemoryOfSomebody() => new(0, 64, [1, 0, 0, 0], rawBase: 0, RmaAccess.RemoteWrite);
     }
 
-    // The transport keeps the peer as long as something of it runs.
+    // The transport keeps the peer as long as any of its operations run.
     [Theory]
     [InlineData(RmaProgress.Caller)]
     [InlineData(RmaProgress.Endpoint)]
@@ -54,7 +54,7 @@ public sealed class PeerTableTests
         await using var side = new DrivenEndpoint(progress);
         using RmaBuffer buffer = side.Pool.Rent(64);
         Task running = side.Endpoint.SendAsync(buffer, side.Peer, cancellationToken: Token).AsTask();
-        // One is posted, the other waits to be.
+        // One operation is posted, the other waits to be posted.
         side.Driver.OnPost = static _ => RmaPostResult.Full;
         Task queued = side.Endpoint.SendAsync(buffer, side.Peer, cancellationToken: Token).AsTask();
         side.Endpoint.RemovePeer(side.Peer);
@@ -70,7 +70,7 @@ public sealed class PeerTableTests
             return running.IsCompleted && queued.IsCompleted && behind.IsCompleted;
         });
         await Task.WhenAll(running, queued, behind);
-        // The removed one is forgotten by this side only: its number is the other's now.
+        // Only this side forgets the removed peer: its number now belongs to the other one.
         side.Endpoint.RemovePeer(again);
         Assert.Equal([again.Handle], side.Driver.Removed);
         RmaPeer last = side.Endpoint.InsertPeer(DrivenEndpoint.OtherAddress);

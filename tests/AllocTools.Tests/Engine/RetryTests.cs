@@ -7,7 +7,7 @@ using Xunit;
 
 namespace AllocTools.Tests.Engine;
 
-/// <summary>Which operations an endpoint repeats, how often and when, and which it must not.</summary>
+/// <summary>Tests which operations an endpoint repeats, how often and when, and which it must not repeat.</summary>
 public sealed class RetryTests
 {
     private const int AccessDenied = 13;
@@ -18,13 +18,13 @@ public sealed class RetryTests
 
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
-    /// <summary>How an attempt fails.</summary>
+    /// <summary>The way in which an attempt fails.</summary>
     public enum Failure
     {
-        /// <summary>The transport takes nothing of it.</summary>
+        /// <summary>The transport accepts no part of it.</summary>
         Refused,
 
-        /// <summary>The transport has taken it, and says later that it failed.</summary>
+        /// <summary>The transport has accepted it, and reports later that it failed.</summary>
         Completed,
     }
 
@@ -114,7 +114,7 @@ public sealed class RetryTests
             return RmaPostResult.Refused(ConnectionRefused);
         };
         Task write = side.Endpoint.WriteAsync(buffer, remote, TimeSpan.FromSeconds(30), Token).AsTask();
-        // A task's continuation starts each delay, so the clock goes on in small steps while it runs.
+        // A task's continuation starts each delay, so the clock advances in small steps until it has run.
         using var limit = new CancellationTokenSource(TestTime.Seconds(60));
         while (!write.IsCompleted)
         {
@@ -124,7 +124,7 @@ public sealed class RetryTests
         }
         var error = await Assert.ThrowsAsync<RmaOperationException>(() => write);
         Assert.Equal(at.Count, error.Attempts);
-        // Half of each delay is certain; what comes on top depends on how soon the continuation runs.
+        // Half of each delay is fixed; the rest depends on how soon the continuation runs.
         double[] least = [0.5, 1, 2, 2, 2];
         Assert.All(at.Zip(at.Skip(1), (a, b) => b - a).Zip(least), static p => Assert.True(p.First >= p.Second, $"{p}"));
         Assert.InRange(at.Count, 6, 30);
@@ -161,7 +161,7 @@ public sealed class RetryTests
         Assert.Single(side.Driver.Posts);
     }
 
-    // The transport still has it: it may write later, over what a second attempt has written.
+    // The transport still has the operation: it may write later, over the bytes of a second attempt.
     [Theory]
     [InlineData(RmaOperationKind.Write)]
     [InlineData(RmaOperationKind.Read)]
@@ -260,7 +260,7 @@ public sealed class RetryTests
     private static RmaOperationStatistics StatisticsOf(DrivenEndpoint side, RmaOperationKind kind) =>
         side.Endpoint.GetStatistics().Operations.Single(o => o.Kind == kind);
 
-    /// <summary>Memory of the peer's, which the test's transport never touches.</summary>
+    /// <summary>Exposes memory of the peer, which the test's transport never touches.</summary>
     private static RmaExposure Expose(DrivenEndpoint side, out RemoteRegion remote)
     {
         RmaExposure exposure = side.Pool.Rent(64).Expose(RmaAccess.RemoteRead | RmaAccess.RemoteWrite);

@@ -5,7 +5,9 @@ using Xunit;
 
 namespace AllocTools.Tests.Engine;
 
-/// <summary>One slot that serves one operation after the other: nothing of the earlier is seen in the later.</summary>
+/// <summary>
+/// Tests a slot that serves one operation after another: no state of an earlier operation shows in a later one.
+/// </summary>
 public sealed class SlotReuseTests
 {
     private static CancellationToken Token => TestContext.Current.CancellationToken;
@@ -22,13 +24,13 @@ public sealed class SlotReuseTests
         Assert.Null((await Receive(null)).Sender);
         Assert.Equal(side.Peer, (await Receive(peer)).Sender);
 
-        // Without a task, and done at once: no completion says who has sent.
+        // The operation has no task and is done at once: the completion has no sender.
         side.Driver.OnPost = static o => RmaPostResult.Done(o.Length);
         var completions = new RmaCompletion[1];
         Assert.True(side.Endpoint.TryPost(RmaOperation.Send(buffer, side.Peer, context: 3)));
         side.AssertSoon(() => completions[0].Context == 3 || side.Endpoint.Poll(completions) == 1);
         Assert.Equal((64L, null), (completions[0].Length, completions[0].Sender));
-        // An error, too.
+        // A failed receive has no sender either.
         side.Driver.OnPost = side.Driver.Keep;
         Assert.Equal(side.Peer, (await Receive(peer)).Sender);
         Assert.True(side.Endpoint.TryPost(RmaOperation.Receive(buffer, context: 4)));
@@ -46,7 +48,7 @@ public sealed class SlotReuseTests
         }
     }
 
-    // Its owner has its result before the slot is free: the first await may even have ended, and its buffer be returned.
+    // The owner gets the result before the slot is free: the first await may even have ended, and the buffer been returned.
     [Theory]
     [InlineData(RmaProgress.Caller, false)]
     [InlineData(RmaProgress.Caller, true)]
@@ -59,7 +61,7 @@ public sealed class SlotReuseTests
         using RmaExposure exposure = target.Expose(RmaAccess.RemoteWrite);
         using RmaBuffer source = side.Pool.Rent(64);
         RemoteRegion region = side.Endpoint.Import(side.Peer, exposure.Remote);
-        // The slot gives back its key between the result and the slot's being free.
+        // The slot unmaps its key after the result is available and before the slot is free.
         using var release = new ManualResetEventSlim();
         using var unmapping = new ManualResetEventSlim();
         side.Driver.OnUnmap = () =>
@@ -94,7 +96,7 @@ public sealed class SlotReuseTests
             release.Set();
         }
         side.AssertIdle(rented: 2);
-        // The slot is free once, and serves the next.
+        // The slot is freed only once, and serves the next operation.
         Task next = side.Endpoint.SendAsync(source, side.Peer, cancellationToken: Token).AsTask();
         await Assert.ThrowsAsync<InvalidOperationException>(() => AwaitIt(write));
         side.Driver.CompleteKept();

@@ -7,21 +7,23 @@ using Xunit;
 
 namespace AllocTools.Tests.Engine;
 
-/// <summary>A driver that throws where it may not: its endpoint can't go on, and says so to each owner, once and with the cause.</summary>
+/// <summary>
+/// Tests a driver that throws where it must not: its endpoint can't go on, and reports the cause to each owner, once.
+/// </summary>
 public sealed class ThrowingDriverTests
 {
     private static readonly InvalidOperationException Cause = new("the driver has a bug");
 
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
-    /// <summary>Where the call stands that throws.</summary>
+    /// <summary>The call that makes the driver throw.</summary>
     public enum Thrower
     {
         Awaited,
         Posted,
         Batch,
 
-        /// <summary>A turn posts what the transport did not take at once.</summary>
+        /// <summary>A progress turn posts an operation that the transport did not accept at once.</summary>
         Turn,
     }
 
@@ -35,7 +37,7 @@ public sealed class ThrowingDriverTests
         await using var side = new DrivenEndpoint(progress, o => o.MaxOutstanding = 6, log);
         IRmaEndpoint endpoint = side.Endpoint;
         RmaBuffer buffer = side.Pool.Rent(64);
-        // The transport has a receive, two operations of a batch, and one without a task.
+        // The transport has a receive, two operations of a batch, and an operation without a task.
         List<Task> owners = [endpoint.ReceiveAsync(buffer, Timeout.InfiniteTimeSpan, Token).AsTask()];
         RmaBatch batch = endpoint.CreateBatch();
         batch.Send(buffer, side.Peer);
@@ -62,7 +64,7 @@ public sealed class ThrowingDriverTests
         }
         if (thrower == Thrower.Turn)
         {
-            // The first waits in the queue, the second behind it, and the third for a slot.
+            // The first operation waits in the queue, the second behind it, and the third for a slot.
             owners.Add(endpoint.SendAsync(buffer, side.Peer, cancellationToken: Token).AsTask());
             owners.Add(endpoint.SendAsync(buffer, side.Peer, cancellationToken: Token).AsTask());
             Volatile.Write(ref mayThrow, true);
@@ -76,7 +78,7 @@ public sealed class ThrowingDriverTests
         Assert.Equal([.. Enumerable.Range(7, expected).Select(n => (ulong)n)], completions.Select(c => c.Context).Order());
         Assert.All(completions, c => Assert.Equal(5, c.ErrorCode));
 
-        // Whatever comes is refused.
+        // Any further operation is refused.
         AssertSays(await Assert.ThrowsAsync<RmaOperationException>(() => endpoint.SendAsync(buffer, side.Peer, cancellationToken: Token).AsTask()));
         AssertSays(Assert.Throws<RmaOperationException>(() => endpoint.TryPost(RmaOperation.Send(buffer, side.Peer))));
         AssertSays(await Assert.ThrowsAsync<RmaBatchException>(() => batch.RunAsync(cancellationToken: Token).AsTask()));

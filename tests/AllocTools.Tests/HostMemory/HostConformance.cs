@@ -40,7 +40,7 @@ public sealed class HostRegistrationCaches : RegistrationCacheConformance<HostTr
 
 public sealed class HostMappedFiles : MappedFileConformance<HostTransport>;
 
-/// <summary>Memory of the process.</summary>
+/// <summary>The transport over the process's own memory.</summary>
 public sealed class HostTransport : IConformingTransport
 {
     public static IEnumerable<string> Modes => Enum.GetNames<RmaProgress>();

@@ -8,7 +8,9 @@ using Xunit;
 
 namespace AllocTools.Tests.HostMemory;
 
-/// <summary>Copies that are too long for the call that asks for them. Each of them is held up here until the test lets it go.</summary>
+/// <summary>
+/// Tests copies that are too long for the call that starts them. Here each is blocked until the test releases it.
+/// </summary>
 public sealed class HostCopyTests : IAsyncDisposable
 {
     private const int Long = 2 << 20;
@@ -72,7 +74,7 @@ public sealed class HostCopyTests : IAsyncDisposable
         other.Span.Fill(42);
         Task second = _here.WriteAsync(other, _remote[..Short], notification: 2, cancellationToken: Token).AsTask();
         Task send = _here.SendAsync(other, _peer, cancellationToken: Token).AsTask();
-        // To others nothing is held up.
+        // Operations to other peers are not delayed.
         await _here.ReadAsync(other, own[..Short], cancellationToken: Token);
         Assert.Equal(0, other.Span[0]);
         other.Span.Fill(42);
@@ -127,7 +129,7 @@ public sealed class HostCopyTests : IAsyncDisposable
     {
         using RmaBuffer received = _pool.Rent(Short);
         var allocations = new ThreadAllocations();
-        // The first rounds make what is made once.
+        // The first rounds create the objects that are created only once.
         for (int i = 0; i < 200; i++)
         {
             ValueTask<RmaReceiveResult> receive = _there.ReceiveAsync(received, cancellationToken: Token);
@@ -136,7 +138,7 @@ public sealed class HostCopyTests : IAsyncDisposable
             ValueTask write = _here.WriteAsync(_source.Slice(0, Short), _remote[..Short], cancellationToken: Token);
             ValueTask read = _here.ReadAsync(_source.Slice(Short, Short), _remote[..Short], cancellationToken: Token);
             bool areDone = write.IsCompletedSuccessfully && read.IsCompletedSuccessfully;
-            // On this thread: there is nothing to wait for.
+            // These complete on this thread: there is nothing to wait for.
             await write;
             await read;
             if (i >= 100)
@@ -161,7 +163,7 @@ public sealed class HostCopyTests : IAsyncDisposable
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => send);
         await Assert.ThrowsAsync<RmaTimeoutException>(() => late);
         Assert.False(first.IsCompleted);
-        // Only the first is left to be copied.
+        // Only the first copy is still to be done.
         _mayCopy.Release();
         await first;
         _source.Return();
@@ -176,7 +178,7 @@ public sealed class HostCopyTests : IAsyncDisposable
         Task closing = _here.DisposeAsync().AsTask();
         Assert.Equal("ECANCELED", (await Assert.ThrowsAsync<RmaOperationException>(() => first)).ErrorName);
         Assert.Equal("ECANCELED", (await Assert.ThrowsAsync<RmaOperationException>(() => second)).ErrorName);
-        // The copy that runs may still read the buffer.
+        // The running copy may still read the buffer.
         _source.Return();
         Assert.Equal(1, _pool.GetStatistics().QuarantinedBuffers);
         Assert.False(closing.IsCompleted);

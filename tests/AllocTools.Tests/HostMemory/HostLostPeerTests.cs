@@ -5,7 +5,7 @@ using Xunit;
 
 namespace AllocTools.Tests.HostMemory;
 
-/// <summary>A peer whose endpoint was closed: operations to it fail as on a fabric, and its loss is reported.</summary>
+/// <summary>Tests a peer whose endpoint was closed: operations to it fail as on a fabric, and its loss is reported.</summary>
 public sealed class HostLostPeerTests
 {
     [Fact]

@@ -4,7 +4,7 @@ using Xunit;
 
 namespace AllocTools.Tests.HostMemory;
 
-/// <summary>A part of the process that lies to another one about what it was given.</summary>
+/// <summary>Tests a part of the process that lies to another part about the memory it was given.</summary>
 public sealed class HostLyingPeerTests
 {
     [Fact]

@@ -6,7 +6,9 @@ using Xunit;
 
 namespace AllocTools.Tests.HostMemory;
 
-/// <summary>What notifications cost on page-locked memory, and what happens to unread ones; the suite covers the rest.</summary>
+/// <summary>
+/// Tests the cost of notifications on page-locked memory, and what happens to unread ones; the suite covers the rest.
+/// </summary>
 public sealed class HostNotificationTests
 {
     [Fact]
@@ -25,7 +27,7 @@ public sealed class HostNotificationTests
             Assert.InRange(++written, 1, HostDriver.MostNotifications);
         }
         Assert.Equal(HostDriver.MostNotifications, written);
-        // Without a number it finds no bar.
+        // A write without a number is not blocked.
         Assert.True(pair.Left.Endpoint.TryPost(RmaOperation.Write(source, remote)));
         Task waiting = pair.Left.Endpoint.WriteAsync(source, remote, (ulong)written, cancellationToken: TestContext.Current.CancellationToken).AsTask();
         Assert.False(waiting.IsCompleted);
@@ -70,7 +72,7 @@ public sealed class HostNotificationTests
             {
                 Assert.True(pair.Left.Endpoint.TryPost(RmaOperation.WriteAndNotify(source, remote, (ulong)i)));
                 pair.Left.Endpoint.Poll(completions);
-                // In bursts, so that some wait.
+                // Read in bursts, so that some notifications wait.
                 if (i % 50 == 49)
                     left -= pair.Right.Endpoint.PollNotifications(read);
             }

@@ -5,7 +5,7 @@ using Xunit;
 
 namespace AllocTools.Tests.HostMemory;
 
-/// <summary>A process that may lock 64 KiB, which an ordinary user's may.</summary>
+/// <summary>Tests a process that may lock 64 KiB, as an ordinary user's process may.</summary>
 public sealed class MemoryLockTests
 {
     private static readonly string[] Limited = Environment.IsPrivilegedProcess
@@ -39,7 +39,7 @@ public sealed class MemoryLockTests
     [Fact]
     public void TheLimitBindsThisProcessAsTheKernelSays()
     {
-        // As much as the limit allows, and a page more.
+        // One page more than the limit allows.
         if (MemoryLockLimit.Bytes is not { } limit || limit > 64 << 20)
             limit = 64 << 20;
         long length = limit / Environment.SystemPageSize * Environment.SystemPageSize + Environment.SystemPageSize;

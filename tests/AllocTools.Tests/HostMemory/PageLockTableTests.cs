@@ -59,7 +59,7 @@ public sealed class PageLockTableTests : IDisposable
     [Fact]
     public void ARefusedLockLeavesNothingLocked()
     {
-        // Page 2 is locked already, page 5 is unmapped: the lock of 1 to 6 fails there, after it locked 1 and 3 to 4.
+        // Page 2 is already locked, and page 5 is unmapped: locking 1 to 6 fails there, after it has locked 1 and 3 to 4.
         nint own = _allocator.Allocate(8 * Page, populate: true);
         Assert.Equal(0, PageLockTable.Lock(own + (2 * Page), Page));
         _allocator.Free(own + (5 * Page), Page);
@@ -75,7 +75,10 @@ public sealed class PageLockTableTests : IDisposable
 
     private long LockedPages() => LockedPages(_memory, Pages * Page);
 
-    /// <summary>What the kernel says of this memory (proc(5), smaps): locked kilobytes of its mapping, in pages.</summary>
+    /// <summary>
+    /// Returns what the kernel reports about this memory (proc(5), smaps): the locked kilobytes of its mapping, in
+    /// pages.
+    /// </summary>
     private static long LockedPages(nint address, long length)
     {
         long kilobytes = 0;

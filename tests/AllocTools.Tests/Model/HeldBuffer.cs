@@ -1,6 +1,6 @@
 namespace AllocTools.Tests.Model;
 
-/// <summary>A hold, in the one place where it is kept.</summary>
+/// <summary>A hold, in the only place where it is kept.</summary>
 internal sealed class HeldBuffer(RmaSlice slice)
 {
     private RmaHold _hold = slice.Hold();

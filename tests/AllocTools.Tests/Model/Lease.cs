@@ -20,7 +20,7 @@ internal sealed class Lease
 
     public RmaBuffer Buffer { get; }
 
-    /// <summary>A class, the direct regions or the user regions.</summary>
+    /// <summary>Gets the index of a class, of the direct regions or of the user regions.</summary>
     public int Owner { get; }
 
     public nint Address { get; }
@@ -33,7 +33,7 @@ internal sealed class Lease
 
     public List<RmaExposure> Exposures { get; } = [];
 
-    /// <summary>Something holds it that has not timed out.</summary>
+    /// <summary>Whether something holds it that has not timed out.</summary>
     public bool IsHeld => Exposures.Count != 0 || Holds.Exists(h => !h.IsQuarantined);
 
     public bool HasItsPattern => !Buffer.Span.ContainsAnyExcept(_pattern);

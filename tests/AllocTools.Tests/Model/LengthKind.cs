@@ -1,6 +1,6 @@
 namespace AllocTools.Tests.Model;
 
-/// <summary>A length by what it is to the pool.</summary>
+/// <summary>Classifies a length by its meaning to the pool.</summary>
 internal enum LengthKind
 {
     One = 0,

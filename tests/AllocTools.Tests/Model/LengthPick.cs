@@ -1,8 +1,8 @@
 namespace AllocTools.Tests.Model;
 
-/// <summary>A length of a request, said in terms of the pool's options.</summary>
-/// <param name="Kind">What it is to them.</param>
-/// <param name="Number">Which class, or which of several direct lengths.</param>
+/// <summary>The length of a request, in terms of the pool's options.</summary>
+/// <param name="Kind">Its meaning to the options.</param>
+/// <param name="Number">The number of the class, or of one of several direct lengths.</param>
 internal readonly record struct LengthPick(LengthKind Kind, int Number)
 {
     public long In(PoolModel model)

@@ -1,6 +1,6 @@
 namespace AllocTools.Tests.Model;
 
-/// <summary>How far a pool's life has come.</summary>
+/// <summary>The stage of a pool's life.</summary>
 internal enum LifeState
 {
     Open = 0,

@@ -1,6 +1,6 @@
 namespace AllocTools.Tests.Model;
 
-/// <summary>What a request must come to.</summary>
-/// <param name="Kind">What.</param>
-/// <param name="Owner">Where a buffer must come from: a class, or the direct regions.</param>
+/// <summary>The expected outcome of a request.</summary>
+/// <param name="Kind">The kind of outcome.</param>
+/// <param name="Owner">The expected owner of the buffer: a class, or the direct regions.</param>
 internal readonly record struct Outcome(OutcomeKind Kind, int Owner = -1);

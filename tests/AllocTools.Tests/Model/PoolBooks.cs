@@ -19,7 +19,7 @@ internal sealed class PoolBooks(PoolModel model, PoolOracle oracle)
         for (int owner = 0; owner <= model.Shape.User; owner++)
             CheckOwner(owner, now.SizeClasses[owner], live);
         Assert.Equal(now.RegisteredBytes, now.SizeClasses.Sum(c => c.RegisteredBytes) + model.Exposed.Sum(e => live.GetValueOrDefault(e)));
-        // The magazines' share.
+        // The share of the magazines.
         Assert.InRange(model.Pool.MagazineBytes, 0, model.Cap / 8);
         CheckLife(live);
     }
@@ -28,7 +28,7 @@ internal sealed class PoolBooks(PoolModel model, PoolOracle oracle)
     {
         Assert.Equal(live.Values.Sum(), now.RegisteredBytes);
         Assert.Equal(live.Values.Sum(), model.UserBytes + model.ExposedBytes + model.Blocks.Mapped);
-        // Above a lowered cap there are only rented buffers, and the rest of their slabs.
+        // Above a lowered cap, only rented buffers and the rest of their slabs remain.
         if (now.RegisteredBytes > now.LimitBytes)
             Assert.Equal(0, oracle.IdleRegions(besides: -1));
         Assert.InRange(now.RegisteredBytes, 0, model.HighestCap);
@@ -43,7 +43,7 @@ internal sealed class PoolBooks(PoolModel model, PoolOracle oracle)
     private void CheckRequests(RmaPoolStatistics now)
     {
         Assert.Equal(model.Served, now.Hits + now.Misses);
-        // Each rent that was no hit registered once.
+        // Each rent that was not a hit has registered once.
         Assert.Equal(model.Context.Made - model.MadeAside, now.Misses);
         Assert.Equal(model.Rejected, now.Rejections);
         Assert.Equal(model.Waiting.Count, now.PendingRequests);
@@ -56,7 +56,7 @@ internal sealed class PoolBooks(PoolModel model, PoolOracle oracle)
         Assert.InRange(now.IdleBuffers, 0, now.TotalBuffers);
         if (owner < model.Shape.Direct)
         {
-            // A slab is blocks and less than a page.
+            // A slab consists of blocks, and less than a page in addition.
             Assert.InRange(now.RegisteredBytes - (now.TotalBuffers * now.BlockSize), 0, now.Slabs * (PoolModel.PageSize - 1L));
             Assert.InRange(now.Slabs, 0, now.TotalBuffers);
             return;

@@ -3,7 +3,7 @@ using Xunit;
 
 namespace AllocTools.Tests.Model;
 
-/// <summary>What is done with a buffer, and after it.</summary>
+/// <summary>The part about the use of a buffer, and its return.</summary>
 internal sealed partial class PoolModel
 {
     private const int RememberedLeases = 16;
@@ -14,14 +14,14 @@ internal sealed partial class PoolModel
     public void Return(Lease lease, bool byPool)
     {
         Assert.True(lease.HasItsPattern, "somebody else wrote into a buffer that is out");
-        // What Dispose is for comes back later, whatever holds it.
+        // A buffer that is returned by Dispose comes back later, whatever holds it.
         bool isHeld = lease.IsHeld && byPool;
         bool isDeferred = !isHeld && (lease.Holds.Count > 0 || lease.Exposures.Count > 0);
         _deferred += isDeferred && lease.IsHeld ? 1 : 0;
         _late += !isHeld && Life == LifeState.Closed ? 1 : 0;
         if (!isHeld)
         {
-            // Before: what is given back now is out no more.
+            // Done before End: memory that is given back now no longer counts as rented.
             Out.Remove(lease);
             if (isDeferred)
                 Quarantined.Add(lease);
@@ -45,7 +45,7 @@ internal sealed partial class PoolModel
             CheckScrubbed(lease);
     }
 
-    /// <summary>Everything that a lease which has ended must refuse.</summary>
+    /// <summary>Checks everything that a lease which has ended must refuse.</summary>
     public void UseAfterReturn(Lease lease)
     {
         RmaBuffer buffer = lease.Buffer;
@@ -108,7 +108,7 @@ internal sealed partial class PoolModel
         Exposed.RemoveAll(e => !live.ContainsKey(e));
     }
 
-    /// <summary>Nothing holds a lease any more that has ended.</summary>
+    /// <summary>Whether nothing holds an ended lease any more.</summary>
     private bool ComesBack(Lease lease) => lease.Holds.Count == 0 && lease.Exposures.Count == 0 && Quarantined.Remove(lease);
 
     private void End(Lease lease, bool byPool)

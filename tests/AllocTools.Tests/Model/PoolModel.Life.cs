@@ -3,7 +3,7 @@ using Xunit;
 
 namespace AllocTools.Tests.Model;
 
-/// <summary>Start, time and end.</summary>
+/// <summary>The part about the start, time and the end.</summary>
 internal sealed partial class PoolModel
 {
     public void WarmUp()
@@ -14,7 +14,7 @@ internal sealed partial class PoolModel
         bool isQuiet = Waiting.Count == 0;
         IReadOnlyDictionary<IRmaRegistration, long> before = Context.Live;
         Exception? error = Record.Exception(() => Pool.WarmUpAsync().GetAwaiter().GetResult());
-        // Those who wait may take what comes, or have it given back for something else.
+        // Waiters may take the new memory, or cause it to be given back for something else.
         Settle();
         misses = Statistics.Misses - misses;
         Assert.True(misses == 0 || !isQuiet, "a warm-up is no request");
@@ -42,7 +42,7 @@ internal sealed partial class PoolModel
     /// <summary>Lets time pass, tick by tick: waiters give up, idle memory is given back.</summary>
     public void Advance(int ticks)
     {
-        // Waiters that end have others served, who have idle memory given back.
+        // Waiters that give up cause others to be served, which may give idle memory back.
         bool isQuiet = Waiting.Count == 0;
         for (int i = 0; i < ticks; i++)
         {
@@ -55,7 +55,7 @@ internal sealed partial class PoolModel
             Assert.All(Totals(), (total, c) => Assert.InRange(total, Math.Min(before[c], Shape.Classes[c].InitialBlocks), before[c]));
             Assert.Subset(Context.Live.Keys.ToHashSet(), initial.ToHashSet());
         }
-        // Two checks find the blocks in unused magazines, and one more those that were idle since then.
+        // Two checks find the blocks in unused magazines, and one more finds those that have been idle since then.
         if (isQuiet && Shape.RetentionSeconds is { } retention && ticks >= retention + 3)
             AssertNothingIdleIsKept();
     }
@@ -103,7 +103,7 @@ internal sealed partial class PoolModel
         HashSet<IRmaRegistration> taken = [.. Taken.Select(l => l.Registration), .. Exposed, .. _initial];
         foreach ((IRmaRegistration slab, long length) in Context.Live.Where(r => !taken.Contains(r.Key)))
         {
-            // Whatever was not there from the start was registered for a rent, so its owner is known.
+            // Slabs that were not there from the start were registered for a rent, so their owner is known.
             int owner = _owners[slab];
             (long blockSize, int initialBlocks) = Shape.Classes[owner];
             long without = Statistics.SizeClasses[owner].TotalBuffers - (length / blockSize);

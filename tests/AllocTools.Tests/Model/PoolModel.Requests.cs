@@ -3,7 +3,7 @@ using Xunit;
 
 namespace AllocTools.Tests.Model;
 
-/// <summary>Requests: what they come to is known before.</summary>
+/// <summary>The part about requests, whose outcome is known in advance.</summary>
 internal sealed partial class PoolModel
 {
     public void Rent(long length)
@@ -45,7 +45,7 @@ internal sealed partial class PoolModel
         }
         if (expected.Kind == OutcomeKind.NoRoom)
         {
-            // No two have the same deadline.
+            // No two requests have the same deadline.
             Time.Advance(TimeSpan.FromMilliseconds(1));
             Task<RmaBuffer> task = Pool.RentAsync(length, cancellation.Token).AsTask();
             Waiting.Add(new WaitingRent(length, Shape.OwnerOf(length), task, cancellation, Time.GetUtcNow() + PoolShape.RentTimeout));
@@ -54,7 +54,7 @@ internal sealed partial class PoolModel
         Request(length, () =>
         {
             rent = Pool.RentAsync(length, cancellation.Token).AsTask();
-            // What calls the provider is done by another thread.
+            // Another thread does the work that calls the provider.
             Assert.True(rent.IsCompleted || expected.Kind == OutcomeKind.Growth, "there is room, and it waits");
             Assert.True(SpinWait.SpinUntil(() => rent.IsCompleted && !Pool.ServesWaiters, SettleLimit), "nothing is registered for it");
             rent.GetAwaiter().GetResult();
@@ -62,7 +62,7 @@ internal sealed partial class PoolModel
         }, () => rent.Result, throwsAtTheCap: false);
     }
 
-    /// <summary>Memory of the caller's own.</summary>
+    /// <summary>Registers memory of the caller.</summary>
     public void Register(int length)
     {
         byte[] memory = new byte[length];
@@ -125,7 +125,7 @@ internal sealed partial class PoolModel
         if (expected.Kind == OutcomeKind.Growth)
             AssertGrowth(expected.Owner, armed, buffer().Region.Length);
         Assert.Equal(expected.Kind == OutcomeKind.Growth ? made + 1 : made, Context.Made);
-        // Idle memory is given back only where room is needed.
+        // Idle memory is given back only if room is needed.
         if (expected.Kind == OutcomeKind.Hit && expected.Owner == Shape.OwnerOf(length))
             Assert.Equal(undone, Context.Undone);
         Assert.Equal(expected.Owner, OwnerOf(buffer()));
@@ -159,7 +159,7 @@ internal sealed partial class PoolModel
         Assert.Equal(0, length % PageSize);
     }
 
-    /// <summary>Where many blocks are refused one is tried.</summary>
+    /// <summary>Asserts that a single block is tried if many are refused.</summary>
     private void AssertRefusalIsFinal(int owner, int refusals)
     {
         if (owner == Shape.Direct || Context.LastRefused != RoundToPages(Shape.Classes[owner].BlockSize))

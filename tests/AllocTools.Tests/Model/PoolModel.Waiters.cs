@@ -2,14 +2,14 @@ using Xunit;
 
 namespace AllocTools.Tests.Model;
 
-/// <summary>Who waits is served by a thread of the runtime's: steps wait until it has nothing to do any more.</summary>
+/// <summary>The part about waiters. A thread of the runtime serves them, so steps wait until it has nothing left to do.</summary>
 internal sealed partial class PoolModel
 {
     private static readonly TimeSpan SettleLimit = TimeSpan.FromSeconds(20);
 
     private int _refusedAtRest;
 
-    /// <summary>Waits until the pool has done what the step makes it do, and takes in what has come to those who waited.</summary>
+    /// <summary>Waits until the pool has done the work that the step causes, and collects the results of the waiters.</summary>
     public void Settle()
     {
         if (!SpinWait.SpinUntil(IsSettled, SettleLimit))
@@ -68,7 +68,7 @@ internal sealed partial class PoolModel
         }
     }
 
-    /// <summary>Nobody whose turn it is could be served by now.</summary>
+    /// <summary>Asserts that no waiter at the head of its queue could be served by now.</summary>
     private void AssertNobodyWaitsInVain()
     {
         foreach (WaitingRent head in Waiting.DistinctBy(w => w.Owner))

@@ -10,7 +10,10 @@ namespace AllocTools.Tests.Model;
 /// A pool, and everything that is known about it from outside: rented buffers, waiters, and the numbers of served and
 /// refused requests.
 /// </summary>
-/// <remarks>Steps go through the methods of the partial files; after each one <see cref="Settle"/> and <see cref="PoolBooks"/> have their turn.</remarks>
+/// <remarks>
+/// Steps call the methods of the partial files; after each one, <see cref="Settle"/> and <see cref="PoolBooks"/> are
+/// called.
+/// </remarks>
 internal sealed partial class PoolModel : IDisposable
 {
     private readonly WorkerThread?[] _threads = new WorkerThread?[Scenarios.Threads];
@@ -54,47 +57,47 @@ internal sealed partial class PoolModel : IDisposable
 
     public LifeState Life { get; private set; }
 
-    /// <summary>What callers have.</summary>
+    /// <summary>Gets the leases that callers have.</summary>
     public List<Lease> Out { get; } = [];
 
-    /// <summary>What was returned while operations or exposures hold it.</summary>
+    /// <summary>Gets the leases that were returned while operations or exposures held them.</summary>
     public List<Lease> Quarantined { get; } = [];
 
-    /// <summary>What no one else may get.</summary>
+    /// <summary>Gets the leases whose memory nobody else may get.</summary>
     public IEnumerable<Lease> Taken => Out.Concat(Quarantined);
 
     /// <summary>Leases that have ended.</summary>
     public List<Lease> Past { get; } = [];
 
-    /// <summary>Who waits, in the order they came.</summary>
+    /// <summary>Gets the waiters, in the order of their requests.</summary>
     public List<WaitingRent> Waiting { get; } = [];
 
-    /// <summary>The registrations that exposures have of their own.</summary>
+    /// <summary>Gets the registrations that belong to exposures.</summary>
     public List<IRmaRegistration> Exposed { get; } = [];
 
     public long UserBytes => Taken.Where(l => l.Owner == Shape.User).Sum(l => l.Capacity);
 
     public long ExposedBytes => Exposed.Sum(e => Context.Live.GetValueOrDefault(e));
 
-    /// <summary>Requests that were served.</summary>
+    /// <summary>Gets the number of requests that were served.</summary>
     public long Served { get; private set; }
 
-    /// <summary>Requests that were refused for want of room.</summary>
+    /// <summary>Gets the number of requests that were refused for lack of room.</summary>
     public long Rejected { get; private set; }
 
-    /// <summary>Registrations that were made for something else than a rent.</summary>
+    /// <summary>Gets the number of registrations that were not made for a rent.</summary>
     public long MadeAside { get; private set; }
 
     public static long RoundToPages(long length) => (length + PageSize - 1) / PageSize * PageSize;
 
-    /// <summary>The lengths of the idle direct regions.</summary>
+    /// <summary>Returns the lengths of the idle direct regions.</summary>
     public IReadOnlyList<long> IdleDirect()
     {
         HashSet<IRmaRegistration> taken = [.. Taken.Select(l => l.Registration)];
         return [.. Context.Live.Where(r => _owners.GetValueOrDefault(r.Key, -1) == Shape.Direct && !taken.Contains(r.Key)).Select(r => r.Value)];
     }
 
-    /// <summary>Does a step on its thread, and looks at what has come of it.</summary>
+    /// <summary>Runs a step on its thread, and checks the results.</summary>
     public void Do(Step step)
     {
         if (step.Thread == 0)
@@ -105,7 +108,7 @@ internal sealed partial class PoolModel : IDisposable
         _books.Check();
     }
 
-    /// <summary>Ends a thread; the next step on it has a new one.</summary>
+    /// <summary>Ends a thread; the next step on it gets a new one.</summary>
     public void EndThread(int thread)
     {
         _threads[thread]?.Dispose();

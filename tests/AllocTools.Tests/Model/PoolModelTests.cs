@@ -3,7 +3,10 @@ using Xunit;
 
 namespace AllocTools.Tests.Model;
 
-/// <summary>The pool against a model, step by step. A failure prints the shortest scenario and its seed, for <c>seed:</c> or CsCheck_Seed.</summary>
+/// <summary>
+/// Tests the pool against a model, step by step. A failure prints the shortest scenario and its seed, for <c>seed:</c>
+/// or CsCheck_Seed.
+/// </summary>
 public sealed class PoolModelTests
 {
     [Fact]

@@ -3,12 +3,15 @@ using AllocTools.Regions;
 namespace AllocTools.Tests.Model;
 
 /// <summary>Predicts the result of a request from the rented and registered memory, and the pool's totals.</summary>
-/// <remarks>It knows the rules of the pool, not its magazines, shelves and order: where an idle block is, is the pool's affair.</remarks>
+/// <remarks>
+/// It knows the rules of the pool, but not its magazines, shelves and order: the location of an idle block is an
+/// internal matter of the pool.
+/// </remarks>
 internal sealed class PoolOracle(PoolModel model)
 {
     private PoolShape Shape => model.Shape;
 
-    /// <summary>What a newcomer's request must come to.</summary>
+    /// <summary>Predicts the outcome of a new request.</summary>
     public Outcome OfRequest(long length)
     {
         if (length <= 0 || length > model.Cap)
@@ -17,17 +20,18 @@ internal sealed class PoolOracle(PoolModel model)
             return new Outcome(OutcomeKind.NotOpen);
         if (model.Waiting.Count == 0)
             return OfWaiter(length);
-        // Who waits goes first: the rest of what is idle is all that a newcomer gets.
+        // Waiters come first: a newcomer gets only the idle memory that they leave.
         int owner = Shape.OwnerOf(length);
         if (model.Waiting.Any(w => w.Owner == owner))
             return new Outcome(OutcomeKind.NoRoom);
         if (HasIdle(owner, length))
             return new Outcome(OutcomeKind.Hit, owner);
-        // Whether none of them misses what is registered for it is the pool's to say: OvertakingTests hold that.
+        // Whether a waiter might miss memory that is registered for the newcomer is for the pool to decide;
+        // OvertakingTests cover that.
         return new Outcome(model.Pool.SparesRoomFor(length) ? OutcomeKind.Growth : OutcomeKind.NoRoom, model.Pool.SparesRoomFor(length) ? owner : -1);
     }
 
-    /// <summary>What a request must come to whose turn it is.</summary>
+    /// <summary>Predicts the outcome of the waiter that is next.</summary>
     public Outcome OfWaiter(long length)
     {
         if (length > model.Cap)
@@ -46,22 +50,27 @@ internal sealed class PoolOracle(PoolModel model)
         return new Outcome(OutcomeKind.NoRoom);
     }
 
-    /// <summary>Whether so many bytes can be registered, if need be in place of what is idle elsewhere. What a class has from the start stays.</summary>
+    /// <summary>
+    /// Whether the bytes can be registered, if necessary in place of idle memory elsewhere. A class's initial memory
+    /// stays.
+    /// </summary>
     public bool Fits(long bytes, int owner) =>
         model.Cap - model.Context.Live.Values.Sum() + IdleRegions(owner) - KeptRegions() >= bytes;
 
-    /// <summary>A direct request for which there is no room besides the memory that is kept from the start.</summary>
+    /// <summary>Whether a direct request can't fit besides the memory that is kept from the start.</summary>
     public bool NeverFits(long length) =>
         Shape.OwnerOf(length) == Shape.Direct && PoolModel.RoundToPages(length) > model.Cap - model.Pool.InitialRegions.Sum(r => r.Length);
 
-    /// <summary>What is idle of that. An owner that asks has none of it, or it would be served from it.</summary>
+    /// <summary>
+    /// Returns the idle bytes of that memory. The requesting owner has none, or the request would be served from it.
+    /// </summary>
     private long KeptRegions()
     {
         HashSet<IRmaRegistration> taken = [.. model.Taken.Select(l => l.Registration)];
         return model.Pool.InitialRegions.Where(r => !taken.Contains(r.Registration)).Sum(r => r.Length);
     }
 
-    /// <summary>The bytes of all regions of which nothing is out, but for one owner's.</summary>
+    /// <summary>Returns the bytes of all regions without rented memory, except those of one owner.</summary>
     public long IdleRegions(int besides)
     {
         long idle = model.IdleDirect().Sum();
@@ -74,19 +83,19 @@ internal sealed class PoolOracle(PoolModel model)
         return idle;
     }
 
-    /// <summary>Idle blocks of a class.</summary>
+    /// <summary>Returns the number of idle blocks of a class.</summary>
     public long IdleBlocks(int owner) => model.Statistics.SizeClasses[owner].TotalBuffers - model.Taken.Count(l => l.Owner == owner);
 
     private bool HasIdle(int owner, long length)
     {
         if (owner != Shape.Direct)
             return IdleBlocks(owner) > 0;
-        // One serves what wastes at most a quarter of it.
+        // A region serves a request that wastes at most a quarter of it.
         long bytes = PoolModel.RoundToPages(length);
         return model.IdleDirect().Any(idle => idle >= bytes && idle <= bytes + (bytes / 3));
     }
 
-    /// <summary>The lengths of the slabs of which something is out.</summary>
+    /// <summary>Returns the lengths of the slabs with rented blocks.</summary>
     private IEnumerable<long> InUse(int owner)
     {
         IReadOnlyDictionary<IRmaRegistration, long> live = model.Context.Live;

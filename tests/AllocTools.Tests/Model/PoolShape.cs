@@ -1,6 +1,8 @@
 namespace AllocTools.Tests.Model;
 
-/// <summary>The options of a scenario's pool. It has no order to keep and no sum to respect: what does not fit is left out.</summary>
+/// <summary>
+/// The options of a scenario's pool. Its values need no order and respect no sum: what does not fit is left out.
+/// </summary>
 internal sealed record PoolShape(
     long Cap,
     IReadOnlyList<(long BlockSize, int InitialBlocks)> Classes,
@@ -10,7 +12,7 @@ internal sealed record PoolShape(
     RmaIsolation Isolation,
     Scrub Scrub)
 {
-    /// <summary>How often idle memory is looked for, and the unit of the scenario's clock.</summary>
+    /// <summary>The interval at which idle memory is looked for, and the unit of the scenario's clock.</summary>
     public static readonly TimeSpan Tick = TimeSpan.FromSeconds(1);
 
     /// <summary>How long a request waits.</summary>
@@ -24,7 +26,7 @@ internal sealed record PoolShape(
     /// <summary>The index of the user regions.</summary>
     public int User => Classes.Count + 1;
 
-    /// <summary>The index of the class that serves a length, or that of the direct regions.</summary>
+    /// <summary>Returns the index of the class that serves a length, or that of the direct regions.</summary>
     public int OwnerOf(long length)
     {
         int index = 0;

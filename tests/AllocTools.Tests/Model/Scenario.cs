@@ -1,6 +1,6 @@
 namespace AllocTools.Tests.Model;
 
-/// <summary>A pool's options and what is done with it.</summary>
+/// <summary>A pool's options and the steps that are run on it.</summary>
 internal sealed record Scenario(PoolShape Shape, IReadOnlyList<Step> Steps)
 {
     public void Run()

@@ -6,10 +6,10 @@ namespace AllocTools.Tests.Model;
 /// <summary>Random scenarios. A new kind of step is a record in Steps and a line in <see cref="AnyStep"/>.</summary>
 internal static class Scenarios
 {
-    /// <summary>Threads that steps run on; a pool's magazines are theirs.</summary>
+    /// <summary>The number of threads that run steps; a pool's magazines belong to them.</summary>
     public const int Threads = 3;
 
-    // A waiter can be overtaken 64 times; with fewer rents than that the model need not count.
+    // A waiter can be overtaken 64 times; with fewer rents than that, the model doesn't have to count.
     private const int MaxSteps = 49;
 
     private static readonly Gen<int> Number = Gen.Int[0, 30];

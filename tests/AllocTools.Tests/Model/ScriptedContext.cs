@@ -12,7 +12,7 @@ internal sealed class ScriptedContext : RmaContext
     private readonly Dictionary<IRmaRegistration, long> _live = [];
     private readonly List<string> _violations = [];
 
-    /// <summary>So many of the next registrations are refused.</summary>
+    /// <summary>Gets or sets how many of the next registrations are refused.</summary>
     public int FailNext { get; set; }
 
     public int Made { get; private set; }
@@ -26,12 +26,14 @@ internal sealed class ScriptedContext : RmaContext
 
     public bool WasClosed { get; private set; }
 
-    /// <summary>Asked before a registration is undone: what is wrong with that.</summary>
+    /// <summary>
+    /// Gets or sets a function that is called before a registration is undone, and returns what is wrong with that.
+    /// </summary>
     public Func<IRmaRegistration, string?> Objection { get; set; } = _ => null;
 
     public override RmaProviderTraits Traits => _inner.Traits;
 
-    /// <summary>What is registered now, with its length.</summary>
+    /// <summary>Gets the current registrations with their lengths.</summary>
     public IReadOnlyDictionary<IRmaRegistration, long> Live
     {
         get
@@ -73,7 +75,7 @@ internal sealed class ScriptedContext : RmaContext
         string? objection = Objection(registration);
         lock (_gate)
         {
-            // Said by the checks after the step: the pool would take an exception for a refusal.
+            // Reported by the checks after the step: the pool would take an exception for a refusal.
             if (objection is not null)
                 _violations.Add(objection);
             if (!_live.Remove(registration))

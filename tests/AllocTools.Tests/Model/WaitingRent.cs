@@ -1,11 +1,11 @@
 namespace AllocTools.Tests.Model;
 
-/// <summary>A request that waits.</summary>
+/// <summary>A waiting request.</summary>
 internal sealed class WaitingRent(long length, int owner, Task<RmaBuffer> task, CancellationTokenSource cancellation, DateTimeOffset deadline)
 {
     public long Length => length;
 
-    /// <summary>The class that serves it, or the direct regions.</summary>
+    /// <summary>Gets the index of the class that serves it, or that of the direct regions.</summary>
     public int Owner => owner;
 
     public Task<RmaBuffer> Task => task;

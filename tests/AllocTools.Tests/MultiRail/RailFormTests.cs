@@ -5,7 +5,7 @@ using Xunit;
 
 namespace AllocTools.Tests.MultiRail;
 
-/// <summary>The forms of addresses and memory that a multi-rail's peers get, and what it may be made of.</summary>
+/// <summary>Tests the forms of addresses and memory that a multi-rail's peers get, and the rails it may consist of.</summary>
 public sealed class RailFormTests
 {
     [Fact]
@@ -22,7 +22,7 @@ public sealed class RailFormTests
         for (int length = 0; length < address.Length; length++)
             Assert.Throws<FormatException>(() => rails.Writer.InsertPeer(address.AsSpan(0, length)));
         Assert.Throws<FormatException>(() => rails.Writer.InsertPeer([.. address, 0]));
-        // Each is what the other one must not be.
+        // Each form is used where the other one is expected.
         Assert.Contains("kind", Assert.Throws<FormatException>(() => rails.Writer.InsertPeer(memory)).Message, StringComparison.Ordinal);
         Assert.Contains("kind", Assert.Throws<FormatException>(() => rails.Writer.Import(rails.Peer, address)).Message, StringComparison.Ordinal);
 
@@ -36,7 +36,7 @@ public sealed class RailFormTests
         }
     }
 
-    // With a checksum that is right, as a liar makes it.
+    // The checksum is correct, as a liar would make it.
     [Fact]
     public void AFormThatLiesIsRefusedField()
     {

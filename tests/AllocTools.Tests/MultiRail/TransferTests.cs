@@ -8,7 +8,7 @@ using Xunit;
 
 namespace AllocTools.Tests.MultiRail;
 
-/// <summary>What becomes of a transfer's stripes while rails are up, fail, and are all down.</summary>
+/// <summary>Tests a transfer's stripes while rails are up, fail, and are all down.</summary>
 public sealed class TransferTests
 {
     private static RmaMultiRailOptions OftenTried => new() { Delay = TimeSpan.FromMilliseconds(1), MaxDelay = TimeSpan.FromMilliseconds(1) };
@@ -94,7 +94,7 @@ public sealed class TransferTests
         await rails.OwnersEndpoints[0].DisposeAsync();
         await rails.Writer.WriteAsync(rails.Source, rails.Region, half, cancellationToken: Token);
         Task newer = rails.Writer.WriteAsync(rails.Source, rails.Region, half, cancellationToken: Token);
-        // Other bytes, and reads, do not wait.
+        // Writes to other bytes, and reads, do not wait.
         await rails.Writer.WriteAsync(rails.Source, rails.Region, other, cancellationToken: Token);
         await rails.Writer.ReadAsync(rails.Source, rails.Region, half, cancellationToken: Token);
         Assert.False(newer.IsCompleted);
@@ -135,7 +135,7 @@ public sealed class TransferTests
         await rails.Writer.RemovePeerAsync(again);
     }
 
-    // Else a transfer would wait for a rail that counts as up and is not.
+    // Otherwise a transfer would wait for a rail that counts as up but is not.
     [Fact]
     public async Task ARailWhoseEndpointFailedByItselfIsDownAndComesBack()
     {

@@ -8,7 +8,7 @@ using Xunit;
 
 namespace AllocTools.Tests.MultiRail;
 
-/// <summary>Two sides with two rails between them, in this process: a writer and an owner of memory.</summary>
+/// <summary>Two sides in this process with two rails between them: a writer and an owner of memory.</summary>
 internal sealed class TwoRails : IAsyncDisposable
 {
     private readonly IRmaContext[] _contexts = [new HostProvider().Open(), new HostProvider().Open()];

@@ -2,7 +2,7 @@ using Xunit;
 
 namespace AllocTools.Tests.Pooling;
 
-/// <summary>The cap is changed while the pool is in use.</summary>
+/// <summary>Tests changes of the cap while the pool is in use.</summary>
 public sealed class CapChangeTests
 {
     private const int Block = 64 << 10;
@@ -31,7 +31,7 @@ public sealed class CapChangeTests
         test.Pool.SetLimit(1 << 20);
         Assert.Equal(1 << 20, test.Statistics.LimitBytes);
         Assert.Equal(before, test.Statistics.RegisteredBytes);
-        // Nothing more is registered, and what is out stays whole.
+        // Nothing more is registered, and rented buffers stay valid.
         Assert.False(test.Pool.TryRent(1 << 20, out _));
         Assert.Equal(before, test.Statistics.RegisteredBytes);
         foreach (RmaBuffer buffer in buffers)
@@ -82,7 +82,7 @@ public sealed class CapChangeTests
         Assert.InRange(test.Pool.MagazineBytes, 1, 16 << 10);
     }
 
-    /// <summary>A pool with 8 MiB of blocks out.</summary>
+    /// <summary>Returns a pool with 8 MiB of rented blocks.</summary>
     private static TestPool Filled(out RmaBuffer[] buffers)
     {
         var test = new TestPool(o => TestPool.Classes(Block)(o));
@@ -90,7 +90,7 @@ public sealed class CapChangeTests
         return test;
     }
 
-    /// <summary>Nothing is out, and returns go into magazines again.</summary>
+    /// <summary>Asserts that nothing is rented, and that returns go into magazines again.</summary>
     private static void AssertWarm(TestPool test)
     {
         Assert.Equal(0, test.Statistics.RentedBuffers);

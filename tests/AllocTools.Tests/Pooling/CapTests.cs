@@ -2,7 +2,7 @@ using Xunit;
 
 namespace AllocTools.Tests.Pooling;
 
-/// <summary>What is done where the cap leaves no room.</summary>
+/// <summary>Tests requests for which the cap leaves no room.</summary>
 public sealed class CapTests
 {
     private const long Block = 4096;
@@ -64,7 +64,7 @@ public sealed class CapTests
     [Fact]
     public async Task NobodyIsRefusedWhileThereIsRoomBecauseOthersTookWhatHeRegistered()
     {
-        // A slab is one block, so that whoever registers it and others want the same one.
+        // A slab is a single block, so the thread that registers it and the others compete for the same one.
         for (int round = 0; round < 10; round++)
         {
             await using var test = new TestPool(o =>
@@ -100,7 +100,7 @@ public sealed class CapTests
             o.SizeClasses.Add(new SizeClassOptions { BlockSize = 1 << 20 });
         });
         using RmaBuffer held = test.Pool.Rent(9 << 20);
-        // Idle: slabs of both classes, with blocks in this thread's magazines, and a direct region.
+        // These become idle: slabs of both classes, with blocks in this thread's magazines, and a direct region.
         test.Pool.Rent(1).Dispose();
         test.Pool.Rent(1 << 20).Dispose();
         test.Pool.Rent(2 << 20).Dispose();
@@ -114,7 +114,7 @@ public sealed class CapTests
         Assert.Equal(registered, test.Statistics.RegisteredBytes);
         Assert.Equal(0, test.Statistics.Deregistrations);
         Assert.Equal(barriers, test.Pool.Barriers);
-        // What can be served takes what it needs.
+        // A request that can be served takes the memory that it needs.
         using RmaBuffer fits = test.Pool.Rent(7 << 20);
         Assert.NotEqual(0, test.Statistics.Deregistrations);
     }
@@ -136,11 +136,11 @@ public sealed class CapTests
         Assert.Equal(8, blocks.Count);
         RmaPoolExhaustedException error = Assert.Throws<RmaPoolExhaustedException>(() => test.Pool.Rent(600 << 10));
         Assert.Contains("600 KiB (614,400 bytes) beside the 512 KiB (524,288 bytes) of its InitialBlocks", error.Message, StringComparison.Ordinal);
-        // It would wait in vain.
+        // Waiting would be futile, so it is refused at once.
         await Assert.ThrowsAsync<RmaPoolExhaustedException>(() => test.Pool.RentAsync(600 << 10, TestContext.Current.CancellationToken).AsTask());
         Assert.Equal(0, test.Statistics.RentTimeouts);
         Assert.Equal(512, test.Statistics.SizeClasses[0].IdleBuffers);
-        // A lower cap goes before.
+        // A lower cap takes precedence over initial blocks.
         blocks.ForEach(b => b.Dispose());
         test.Pool.SetLimit(256 << 10);
         Assert.Equal(0, test.Statistics.RegisteredBytes);
@@ -168,7 +168,7 @@ public sealed class CapTests
         CancellationToken token = TestContext.Current.CancellationToken;
         await test.Pool.WarmUpAsync(token);
         using RmaBuffer small = test.Pool.Rent(1);
-        // Most of the cap is registered for a request that the provider refuses at last.
+        // Most of the cap is registered for a request that the provider finally refuses.
         context.BeforeRegister = (_, length) =>
         {
             if (length < 900 << 10)

@@ -5,7 +5,7 @@ using Xunit;
 
 namespace AllocTools.Tests.Pooling;
 
-/// <summary>Draining and disposing, with what is out, what waits and what is being registered.</summary>
+/// <summary>Tests draining and disposing with rented buffers, waiters and registrations under way.</summary>
 public sealed class ClosingTests
 {
     private const long Block = 4096;
@@ -55,7 +55,7 @@ public sealed class ClosingTests
         Assert.Equal(0, context.Live);
         Assert.True(context.WasClosed);
         Assert.Equal(4, test.Statistics.LateReturns);
-        // Memory of the caller's own is not watched, so nobody knows its owner.
+        // The caller's own memory is not watched, so its owner is unknown.
         FakeLogRecord[] late = [.. logs.GetSnapshot().Where(l => l.Id.Id == 31)];
         Assert.Equal(3, late.Length);
         Assert.Contains("1,000 bytes, rented by gradients", late[0].Message, StringComparison.Ordinal);
@@ -222,7 +222,7 @@ public sealed class ClosingTests
         await test.DisposeAsync();
         go.Set();
         await Assert.ThrowsAsync<ObjectDisposedException>(() => waiting);
-        // The round that served it goes on by itself; what it took comes back.
+        // The round that served the waiter goes on independently, and gives back what it took.
         SpinWait.SpinUntil(() => context.WasClosed && blocks.Mapped == 0, TimeSpan.FromSeconds(30));
         Assert.Equal(0, blocks.Mapped);
         Assert.Equal(0, context.Live);

@@ -2,7 +2,7 @@ using Xunit;
 
 namespace AllocTools.Tests.Pooling;
 
-/// <summary>Requests over the largest class.</summary>
+/// <summary>Tests requests that are larger than the largest class.</summary>
 public sealed class DirectRegionTests
 {
     [Fact]
@@ -35,7 +35,7 @@ public sealed class DirectRegionTests
     [Fact]
     public async Task LengthsOver4GiBAreNotCut()
     {
-        // Reserved and mapped, not touched: only the statistics and the addresses are looked at.
+        // The memory is reserved and mapped, but not touched: only the statistics and the addresses are checked.
         await using var test = new TestPool(o => o.MaxRegisteredBytes = 16L << 30);
         const long Length = (5L << 30) + 12345;
         RmaBuffer buffer = test.Pool.Rent(Length);

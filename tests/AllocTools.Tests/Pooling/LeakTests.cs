@@ -24,7 +24,7 @@ public sealed class LeakTests
         Assert.Contains("gradients", record.Message, StringComparison.Ordinal);
         Assert.Contains(nameof(LeakOne), record.Message, StringComparison.Ordinal);
         Assert.Contains(InWords.Size(size), record.Message, StringComparison.Ordinal);
-        // It may still be used through a span: it stays out.
+        // The memory may still be used through a span, so it still counts as rented.
         Assert.Equal(1, test.Statistics.RentedBuffers);
     }
 

@@ -15,13 +15,13 @@ public sealed class MagazineTests
         await using TestPool test = OneSlab();
         using WorkerThread sleeper = new();
         sleeper.Run(() => RentAndReturnAll(test, 8));
-        // The slab's blocks that are not in its magazine are taken; the next ones must come out of it.
+        // The slab's blocks outside its magazine are taken, so the next ones must come out of the magazine.
         RmaBuffer[] buffers = [.. Enumerable.Range(0, 8).Select(_ => test.Pool.Rent(Block))];
         Assert.Equal(8 * Block, test.Statistics.RegisteredBytes);
         Assert.False(test.Pool.TryRent(Block, out _));
         foreach (RmaBuffer buffer in buffers)
             buffer.Dispose();
-        // And back again, to the thread that slept.
+        // The blocks now go back to the thread that slept.
         sleeper.Run(() => RentAndReturnAll(test, 8));
         AssertBooks(test);
     }
@@ -51,7 +51,7 @@ public sealed class MagazineTests
             o.MaxRegisteredBytes = Block;
             o.MaxSlabBytes = Block;
         });
-        // One block, two threads: each return may meet the other's decision to wait.
+        // One block and two threads: each return may coincide with the other thread's decision to wait.
         Task[] users = [.. Enumerable.Range(0, 2).Select(_ => Task.Run(
             async () =>
             {
@@ -72,7 +72,7 @@ public sealed class MagazineTests
     {
         await using var test = new TestPool(o => o.SizeClasses.Add(new SizeClassOptions { BlockSize = size, InitialBlocks = blocks }));
         await test.Pool.WarmUpAsync(Token);
-        // As many are out as there are, at the most, and each is returned by another thread than the one that rented it.
+        // At most as many blocks are rented as there are, and each is returned by a thread other than the one that rented it.
         using var demand = new SemaphoreSlim(blocks);
         await Task.WhenAll(Enumerable.Range(0, 4).Select(_ => Task.Run(
             async () =>
@@ -113,7 +113,7 @@ public sealed class MagazineTests
             thread.Start();
             thread.Join();
         }
-        // The first growth of each class.
+        // Only the first growth of each class registers.
         Assert.Equal(2, test.Statistics.Registrations);
         AssertBooks(test);
     }
@@ -137,7 +137,7 @@ public sealed class MagazineTests
                     RentAndReturnAll(test, 40, size);
             });
         }
-        // All threads live, and have returned everything.
+        // All threads are alive, and have returned everything.
         Assert.Equal(0, test.Statistics.RentedBuffers);
         long idleOutsideSlabs = test.Pool.MagazineBytes;
         Assert.InRange(idleOutsideSlabs, 1, Cap / 8);

@@ -5,7 +5,7 @@ using Xunit;
 
 namespace AllocTools.Tests.Pooling;
 
-/// <summary>Files that are mapped and registered: which are refused, and what comes back.</summary>
+/// <summary>Tests mapped files that are registered: which of them are refused, and what is given back.</summary>
 public sealed class MappedFileTests : IAsyncDisposable
 {
     private readonly string _path = Path.GetTempFileName();
@@ -53,7 +53,7 @@ public sealed class MappedFileTests : IAsyncDisposable
         half.Dispose();
         _context.BeforeRegister = (_, length) => throw CountingContext.Refusal(length);
         Assert.Throws<RmaRegistrationException>(() => _test.Pool.RegisterFile(_path, length: 10));
-        // Nobody has it open any more.
+        // Nobody has the file open any more.
         using FileStream alone = new(_path, FileMode.Open, FileAccess.ReadWrite, FileShare.None);
     }
 
@@ -74,7 +74,7 @@ public sealed class MappedFileTests : IAsyncDisposable
         using MemoryMappedFile file = MemoryMappedFile.CreateFromFile(stream, null, 0, MemoryMappedFileAccess.Read, HandleInheritability.None, leaveOpen: true);
         using MemoryMappedViewAccessor view = file.CreateViewAccessor(0, 0, MemoryMappedFileAccess.Read);
         using var cache = new RmaRegistrationCache(_test.Pool);
-        // Also one that was registered before.
+        // A view that was registered before is refused, too.
         cache.Register(view).Dispose();
         stream.SetLength((2 * PageSize) + 1);
         foreach (Func<RmaBuffer> register in new Func<RmaBuffer>[] { () => _test.Pool.Register(view), () => cache.Register(view) })
@@ -82,7 +82,7 @@ public sealed class MappedFileTests : IAsyncDisposable
             RmaRegistrationException refused = Assert.Throws<RmaRegistrationException>(() => register().Dispose());
             Assert.Contains("has become shorter", refused.Message, StringComparison.Ordinal);
         }
-        // What is there of it is served.
+        // The part that still exists can be registered.
         using MemoryMappedViewAccessor rest = file.CreateViewAccessor(0, (2 * PageSize) + 1, MemoryMappedFileAccess.Read);
         _test.Pool.Register(rest).Dispose();
     }

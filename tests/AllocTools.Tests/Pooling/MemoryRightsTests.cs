@@ -9,7 +9,7 @@ using Xunit;
 
 namespace AllocTools.Tests.Pooling;
 
-/// <summary>Memory of the caller's that may not be written, not be read, or is not there.</summary>
+/// <summary>Tests memory of the caller that may not be written, may not be read, or does not exist.</summary>
 public sealed partial class MemoryRightsTests : IDisposable
 {
     private const int Read = 1;
@@ -32,7 +32,7 @@ public sealed partial class MemoryRightsTests : IDisposable
 
     public void Dispose() => _pages.Free(_memory, Length);
 
-    /// <summary>Before 6.2 the kernel pins each page for a device as if it were to be written.</summary>
+    /// <summary>Whether the kernel pins each page for a device as if it were to be written, as it does before 6.2.</summary>
     private static bool KernelPinsForWriting(IRmaContext context) =>
         context.Traits.ProviderName.StartsWith("verbs", StringComparison.Ordinal) && Environment.OSVersion.Version < new Version(6, 2);
 
@@ -44,7 +44,7 @@ public sealed partial class MemoryRightsTests : IDisposable
         await using var test = new TestPool(o => (o.Access, o.Isolation) = (RmaAccess.RemoteRead | RmaAccess.RemoteWrite, isolation));
         using IRmaEndpoint endpoint = test.Context.OpenEndpoint();
         RmaPeer self = endpoint.InsertPeer(endpoint.Address.Span);
-        // One page of it suffices.
+        // A single read-only page is enough.
         Protect(_memory + (2 * PageSize), PageSize, Read);
         using RmaBuffer readOnly = test.Pool.Register(_memory, Length);
         using RmaBuffer usual = test.Pool.Rent(Length);
@@ -132,7 +132,7 @@ public sealed partial class MemoryRightsTests : IDisposable
     [Fact]
     public void AMapOfManyPiecesIsReadToItsEnd()
     {
-        // Neighbours with other rights are mappings of their own, more than one piece of the table holds.
+        // Neighbouring pages with different rights are separate mappings: more than one piece of the table can hold.
         const int Count = 4000;
         nint many = _pages.Allocate((long)Count * PageSize, populate: false);
         for (int i = 1; i < Count; i += 2)
@@ -154,7 +154,7 @@ public sealed partial class MemoryRightsTests : IDisposable
     [LibraryImport("libc")]
     private static partial int mprotect(nint address, nuint length, int protection);
 
-    /// <summary>Native memory as <see cref="Memory{T}"/>, as any library may have it.</summary>
+    /// <summary>Native memory as <see cref="Memory{T}"/>, as any library may provide it.</summary>
     private sealed unsafe class NativeMemoryManager(nint address, int length) : MemoryManager<byte>
     {
         public override Span<byte> GetSpan() => new((void*)address, length);

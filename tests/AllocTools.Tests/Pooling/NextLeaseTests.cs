@@ -4,7 +4,7 @@ using Xunit;
 
 namespace AllocTools.Tests.Pooling;
 
-/// <summary>A free block's next lease stands beside its number, and is what its state word says.</summary>
+/// <summary>Tests that a free block's next lease is kept beside its number, and matches its state word.</summary>
 public sealed class NextLeaseTests
 {
     private const int Block = 64 << 10;
@@ -16,7 +16,7 @@ public sealed class NextLeaseTests
     public void ShelvesAndMagazinesKeepTheLeaseAndReadNoStateWord()
     {
         const int Count = 8;
-        // Its state words are 0 all the time.
+        // The slab's state words are 0 all the time.
         Slab slab = new(null!, new MemoryRegion(Block, Count * Block, RmaAccess.Local, null!), Block, Count, Slab.AllocateStates(Block, Count));
         SlabShelves shelves = new(TimeProvider.System);
         shelves.Add(slab, isInitial: false);

@@ -3,7 +3,7 @@ using Xunit;
 
 namespace AllocTools.Tests.Pooling;
 
-/// <summary>The threads that serve waiters end when nobody needs them.</summary>
+/// <summary>Tests that the threads that serve waiters end when nobody needs them.</summary>
 public sealed class OnDemandThreadTests
 {
     private static readonly TimeSpan Patience = TimeSpan.FromMinutes(1);
@@ -14,7 +14,7 @@ public sealed class OnDemandThreadTests
     public void ItEndsThoughWhatItSleptForIsGone()
     {
         int calls = 0;
-        // Before the hour is over there is nothing to do any more.
+        // There is nothing left to do before the hour is over.
         Thread worker = Start(() => ++calls == 1 ? TimeSpan.FromHours(1) : Timeout.InfiniteTimeSpan, TimeSpan.FromMilliseconds(10), out _);
         Assert.True(worker.Join(Patience));
     }
@@ -36,7 +36,7 @@ public sealed class OnDemandThreadTests
         Assert.True(worker.Join(Patience));
     }
 
-    // The pool's threads stay for 10 s unless they are ended.
+    // The pool's threads stay for 10 s unless they are ended explicitly.
     [Fact]
     public async Task ADisposedPoolEndsThem()
     {

@@ -2,7 +2,10 @@ using Xunit;
 
 namespace AllocTools.Tests.Pooling;
 
-/// <summary>Who is served while an older request waits for more: all that take nothing of what it waits for, and the others so often and no more.</summary>
+/// <summary>
+/// Tests which requests are served while an older one waits for more memory: all that take nothing it waits for, and a limited
+/// number of others.
+/// </summary>
 public sealed class OvertakingTests
 {
     private const int Small = 1024;
@@ -23,7 +26,7 @@ public sealed class OvertakingTests
         });
         await test.Pool.WarmUpAsync(Token);
         RmaBuffer one = hasOneOut ? test.Pool.Rent(Small) : default;
-        // It waits for these 9 MiB: with less it is not served, and with them it needs nothing of the small class.
+        // The request waits for these 9 MiB: without them it can't be served, and with them it needs nothing of the small class.
         RmaBuffer held = test.Pool.Rent(9 << 20);
         Task<RmaBuffer> large = test.Pool.RentAsync(10 << 20, Token).AsTask();
         for (int i = 0; i < 300; i++)
@@ -51,7 +54,7 @@ public sealed class OvertakingTests
         });
         RmaBuffer held = test.Pool.Rent(9 << 20);
         Task<RmaBuffer> large = test.Pool.RentAsync(12 << 20, Token).AsTask();
-        // 16 MiB less 12: when the 9 come back there is room for both.
+        // 4 of the 16 MiB are left: when the 9 MiB come back, there is room for both.
         RmaBuffer four = test.Pool.Rent(4 << 20);
         Assert.False(test.Pool.TryRent(2 << 20, out _));
         Assert.False(test.Pool.TryRent(1 << 20, out _));
@@ -76,7 +79,7 @@ public sealed class OvertakingTests
         RmaBuffer[] blocks = [.. Enumerable.Range(0, 15).Select(_ => test.Pool.Rent(Block))];
         RmaBuffer[] initial = [.. Enumerable.Range(0, 4).Select(_ => test.Pool.Rent(Small))];
         Assert.All(initial, b => Assert.Equal(Small, b.Capacity));
-        // It needs all of the blocks' slabs.
+        // The request needs all of the blocks' slabs.
         Task<RmaBuffer> large = test.Pool.RentAsync(15 * Block, Token).AsTask();
         blocks[0].Dispose();
         int overtakes = 0;
@@ -86,7 +89,7 @@ public sealed class OvertakingTests
             newcomer.Dispose();
         }
         Assert.Equal(64, overtakes);
-        // A younger waiter gets what comes back to its class, which is kept for it anyway.
+        // A younger waiter gets a block that is returned to its class, where it would be kept anyway.
         Task<RmaBuffer> younger = test.Pool.RentAsync(Small, Token).AsTask();
         Assert.False(younger.IsCompleted);
         initial[0].Dispose();

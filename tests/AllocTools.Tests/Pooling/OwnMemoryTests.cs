@@ -3,12 +3,15 @@ using Xunit;
 
 namespace AllocTools.Tests.Pooling;
 
-/// <summary>What the pool needs itself, on the managed heap.</summary>
+/// <summary>Tests how much memory the pool itself needs on the managed heap.</summary>
 [Collection(nameof(OwnMemoryTests))]
 [CollectionDefinition(nameof(OwnMemoryTests), DisableParallelization = true)]
 public sealed class OwnMemoryTests
 {
-    /// <remarks>What the growing thread allocates is counted, garbage included: the heap itself also shrinks by what other tests left.</remarks>
+    /// <remarks>
+    /// The allocations of the growing thread are counted, including garbage: the heap itself also shrinks by what other
+    /// tests left.
+    /// </remarks>
     [Theory]
     [InlineData(4 << 10, 0.01)]
     [InlineData(16 << 10, 0.01)]

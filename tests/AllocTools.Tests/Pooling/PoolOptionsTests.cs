@@ -8,7 +8,7 @@ using Xunit;
 
 namespace AllocTools.Tests.Pooling;
 
-/// <summary>The rules of the options.</summary>
+/// <summary>Tests the validation of the options.</summary>
 public sealed class PoolOptionsTests
 {
     [Fact]
@@ -45,7 +45,7 @@ public sealed class PoolOptionsTests
             error.Failures.Order(StringComparer.Ordinal));
     }
 
-    /// <summary>As one has that could not be read: one failure names it.</summary>
+    /// <summary>An entry whose size could not be read has none: a single failure names it.</summary>
     [Fact]
     public void AnEntryWithoutASizeIsNotComparedWithOthers()
     {
@@ -107,7 +107,7 @@ public sealed class PoolOptionsTests
         Assert.True(Validate(new RmaMemoryPoolOptions { MaxRegisteredBytes = 48 << 20 }, limits, verbs).Succeeded);
         Assert.True(Validate(new RmaMemoryPoolOptions { MaxRegisteredBytes = 49 << 20 }, limits, verbs with { LocksPages = false }).Succeeded);
         Assert.True(Validate(new RmaMemoryPoolOptions { MaxRegisteredBytes = 49 << 20 }, limits with { MemoryLock = null }, verbs).Succeeded);
-        // Nobody asked for the default: the pool grows as far as it can, and its log says so.
+        // The default is no explicit request: the pool grows as far as it can, and its log says so.
         Assert.True(Validate(new RmaMemoryPoolOptions(), limits, verbs).Succeeded);
         Assert.False(Validate(new RmaMemoryPoolOptions { MaxRegisteredBytes = 1 << 30 }, limits, verbs).Succeeded);
 

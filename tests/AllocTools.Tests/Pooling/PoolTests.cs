@@ -79,7 +79,7 @@ public sealed class PoolTests
         using var entered = new ManualResetEventSlim();
         using var go = new ManualResetEventSlim();
         var context = new CountingContext();
-        // Under so low a cap magazines have no room: what is returned is there for all.
+        // With a cap this low, magazines have no room: returned blocks are available to all threads.
         await using var test = new TestPool(context, o =>
         {
             o.MaxSlabBytes = Block;

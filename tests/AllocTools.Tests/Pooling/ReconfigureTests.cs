@@ -4,7 +4,7 @@ using Xunit;
 
 namespace AllocTools.Tests.Pooling;
 
-/// <summary>Options that change while the pool is in use.</summary>
+/// <summary>Tests options that change while the pool is in use.</summary>
 public sealed class ReconfigureTests
 {
     private static CancellationToken Token => TestContext.Current.CancellationToken;

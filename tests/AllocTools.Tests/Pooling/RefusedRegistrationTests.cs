@@ -5,7 +5,7 @@ using Xunit;
 
 namespace AllocTools.Tests.Pooling;
 
-/// <summary>What is left when the provider refuses.</summary>
+/// <summary>Tests that nothing is left behind when the provider refuses a registration.</summary>
 public sealed class RefusedRegistrationTests
 {
     private static CancellationToken Token => TestContext.Current.CancellationToken;
@@ -74,7 +74,7 @@ public sealed class RefusedRegistrationTests
         Task<RmaBuffer> refused = test.Pool.RentAsync(1000, Token).AsTask();
         await Assert.ThrowsAsync<RmaRegistrationException>(() => refused);
         Assert.Throws<ArgumentOutOfRangeException>(() => { _ = test.Pool.RentAsync(0, Token).AsTask(); });
-        // A pool that is closed while it registers memory for the request.
+        // The pool is closed while it registers memory for the request.
         context.BeforeRegister = (_, _) => test.Pool.Dispose();
         Task<RmaBuffer> late = test.Pool.RentAsync(1000, Token).AsTask();
         await Assert.ThrowsAsync<ObjectDisposedException>(() => late);

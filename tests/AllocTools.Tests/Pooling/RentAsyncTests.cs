@@ -5,7 +5,10 @@ using Xunit;
 
 namespace AllocTools.Tests.Pooling;
 
-/// <summary>A provider that is in Register for as long as the test wants: nothing that is named Async waits for it in the call.</summary>
+/// <summary>
+/// Tests with a provider that stays in Register as long as the test wants: no method named Async waits for it in the
+/// call.
+/// </summary>
 [Collection(nameof(RentAsyncTests))]
 [CollectionDefinition(nameof(RentAsyncTests), DisableParallelization = true)] // one of them blocks all threads of the thread pool
 public sealed class RentAsyncTests : IDisposable
@@ -14,7 +17,7 @@ public sealed class RentAsyncTests : IDisposable
     private const int Direct = 4 << 20;
     private static readonly TimeSpan Enough = TimeSpan.FromSeconds(60);
 
-    // What is awaited by a test must come from the provider's thread alone.
+    // Results that a test awaits must come from the provider's thread alone.
     private readonly ManualResetEventSlim _entered = new();
     private readonly ManualResetEventSlim _mayGoOn = new();
 
@@ -123,7 +126,7 @@ public sealed class RentAsyncTests : IDisposable
         await using TestPool test = Slow();
         _mayGoOn.Set();
         ThreadPool.GetMinThreads(out int threads, out _);
-        // As many as there are threads, and more: none of them may be what serves the others.
+        // There are more callers than threads: no blocked caller may be needed to serve the others.
         Task[] callers = [.. Enumerable.Range(0, threads + 2).Select(i => Task.Run(
             () => test.Pool.RentAsync(i % 2 == 0 ? Direct + i : Block, Token).AsTask().GetAwaiter().GetResult().Dispose(), Token))];
         await Task.WhenAll(callers).WaitAsync(Enough, Token);
@@ -159,7 +162,7 @@ public sealed class RentAsyncTests : IDisposable
         await Assert.ThrowsAsync<ObjectDisposedException>(() => rent.WaitAsync(Enough, Token));
         _mayGoOn.Set();
         await test.DisposeAsync();
-        // The thread that registered it gives the memory back, maybe after the context has closed.
+        // The thread that registered the memory gives it back, maybe after the context has closed.
         Assert.True(SpinWait.SpinUntil(() => context.WasClosed && blocks.Mapped == 0, Enough), $"closed: {context.WasClosed}, mapped: {blocks.Mapped}");
         Assert.Equal(0, context.Live);
     }
@@ -247,7 +250,7 @@ public sealed class RentAsyncTests : IDisposable
         {
             BeforeRegister = (_, _) =>
             {
-                // A call on the test's own thread would never come back: that fails the test instead.
+                // A call on the test's own thread would never return, so the test fails instead.
                 if (!_mayGoOn.IsSet)
                     Assert.NotSame(caller, Thread.CurrentThread);
                 _entered.Set();

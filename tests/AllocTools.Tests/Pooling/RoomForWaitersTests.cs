@@ -3,7 +3,7 @@ using Xunit;
 
 namespace AllocTools.Tests.Pooling;
 
-/// <summary>Room that comes by something else than a return is offered to those who wait, too.</summary>
+/// <summary>Tests that room that becomes free by something other than a return is offered to waiters, too.</summary>
 public sealed class RoomForWaitersTests
 {
     private const long Block = 4096;
@@ -35,7 +35,7 @@ public sealed class RoomForWaitersTests
         };
         Task trimming = Task.Factory.StartNew(() => time.Advance(TimeSpan.FromSeconds(10)), Token, TaskCreationOptions.LongRunning, TaskScheduler.Default);
         entered.Wait(Token);
-        // The region is off the shelf, and its bytes are not free yet.
+        // The region is off the shelf, but its bytes are not free yet.
         Task<RmaBuffer> waiting = test.Pool.RentAsync(Block, Token).AsTask();
         WaitUntilAtRest(test);
         Assert.False(waiting.IsCompleted);
@@ -102,6 +102,6 @@ public sealed class RoomForWaitersTests
         Assert.Equal(16 << 10, small.Capacity);
     }
 
-    /// <summary>The one who waits has been looked after, in vain.</summary>
+    /// <summary>Waits until the pool has tried in vain to serve the waiter.</summary>
     private static void WaitUntilAtRest(TestPool test) => Assert.True(SpinWait.SpinUntil(() => !test.Pool.ServesWaiters, Patience));
 }

@@ -9,7 +9,10 @@ using Xunit;
 
 namespace AllocTools.Tests.Pooling;
 
-/// <summary>Limits of the system at which the kernel or the runtime ends a process: the pool refuses to grow before.</summary>
+/// <summary>
+/// Tests system limits at which the kernel or the runtime ends a process: the pool refuses to grow before it reaches
+/// them.
+/// </summary>
 public sealed class SystemLimitTests
 {
     private const long MiB = 1 << 20;
@@ -27,7 +30,7 @@ public sealed class SystemLimitTests
     public void ACapThatNobodySetFitsWhatTheControlGroupLeaves()
     {
         using RmaMemoryPool<HostProvider> pool = Open(_ => { });
-        // Less a quarter of the limit.
+        // A quarter of the limit is subtracted.
         Assert.Equal((136 * MiB, 136 * MiB), (pool.Options.MaxRegisteredBytes, pool.GetStatistics().LimitBytes));
         Assert.Equal(
             "Pool 'limited' can't be sure to grow to its cap: MaxRegisteredBytes is not set, and of the control group's memory limit, 256 MiB, 200 MiB are left (/group/memory.max): it is 136 MiB instead of 1 GiB.",
@@ -50,7 +53,7 @@ public sealed class SystemLimitTests
         using RmaMemoryPool<HostProvider> pool = Open(o => o.MaxRegisteredBytes = 100 * MiB);
         Assert.Equal(100 * MiB, pool.Options.MaxRegisteredBytes);
         RmaBuffer first = pool.Rent(2 * MiB);
-        // 16 MiB of 256 are kept for the rest of the process.
+        // 16 of the 256 MiB are kept for the rest of the process.
         _group = _group! with { Available = 20 * MiB };
         var error = Assert.Throws<RmaRegistrationException>(() => pool.Rent(5 * MiB));
         Assert.Equal(
@@ -70,7 +73,7 @@ public sealed class SystemLimitTests
     {
         using RmaMemoryPool<HostProvider> one = Open(o => o.MaxRegisteredBytes = 100 * MiB);
         using RmaMemoryPool<HostProvider> other = Open(o => o.MaxRegisteredBytes = 100 * MiB);
-        // 4 MiB beside the 16 that are kept.
+        // 4 MiB besides the 16 that are kept.
         _group = _group! with { Available = 20 * MiB };
         using ManualResetEventSlim entered = new();
         using ManualResetEventSlim released = new();

@@ -10,7 +10,7 @@ using Xunit;
 
 namespace AllocTools.Tests.Pooling;
 
-/// <summary>Memory that can't be given back to the system.</summary>
+/// <summary>Tests memory that can't be given back to the system.</summary>
 public sealed class UnmapTests : IDisposable
 {
     private const long Direct = 8 << 20;
@@ -32,11 +32,11 @@ public sealed class UnmapTests : IDisposable
         for (int round = 1; round <= 2; round++)
         {
             test.Pool.Rent(Direct).Dispose();
-            // The exception would come out of here: the fake clock runs its timers on this thread.
+            // The exception would be thrown from here: the fake clock runs its timers on this thread.
             _time.Advance(TimeSpan.FromSeconds(1));
             Assert.Equal((round, round * Direct, round), (test.Statistics.UnmapFailures, test.Statistics.StrandedBytes, test.Statistics.Trims));
         }
-        // What stays mapped counts against the cap.
+        // Memory that stays mapped counts against the cap.
         Assert.Equal(2 * Direct, test.Statistics.OtherRegisteredBytes);
         Assert.Equal(2, _log.GetSnapshot().Count(r => r.Id.Id == 32 && r.Level == LogLevel.Error));
         await test.DisposeAsync();
@@ -89,7 +89,7 @@ public sealed class UnmapTests : IDisposable
 
     private TestPool Pool(Action<RmaMemoryPoolOptions> configure) => new(_context, configure, _time, _logging, _blocks);
 
-    /// <summary>As munmap(2) at vm.max_map_count, where a mapping has to be split.</summary>
+    /// <summary>An allocator that fails as munmap(2) does at vm.max_map_count, if a mapping has to be split.</summary>
     private sealed class NeverUnmaps : IBlockAllocator
     {
         private readonly CountingAllocator _inner = new();
@@ -103,7 +103,7 @@ public sealed class UnmapTests : IDisposable
         public void Free(nint address, long length) => throw new InvalidOperationException("It can't be unmapped.");
     }
 
-    /// <summary>A provider of somebody else's that throws when its last reference is released.</summary>
+    /// <summary>A third-party provider that throws when its last reference is released.</summary>
     private sealed class ThrowingContext(IRmaContext inner) : RmaContext
     {
         public override RmaProviderTraits Traits => inner.Traits;

@@ -4,7 +4,7 @@ using Xunit;
 
 namespace AllocTools.Tests.Pooling;
 
-/// <summary>Memory of the caller's own.</summary>
+/// <summary>Tests registrations of the caller's own memory.</summary>
 public sealed class UserRegionTests
 {
     [Fact]
@@ -60,7 +60,7 @@ public sealed class UserRegionTests
         mine.Dispose();
         (await waiting.WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken)).Dispose();
         Assert.Equal(1, test.Statistics.UnexpectedErrors);
-        // Nor does it hide why memory was not registered.
+        // The failure doesn't hide the reason why memory was not registered, either.
         await test.Pool.DisposeAsync();
         Assert.Throws<ObjectDisposedException>(() => test.Pool.Register(memory.Memory));
     }

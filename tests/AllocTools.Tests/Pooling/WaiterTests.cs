@@ -7,7 +7,7 @@ using Xunit;
 
 namespace AllocTools.Tests.Pooling;
 
-/// <summary>Who waits at the cap.</summary>
+/// <summary>Tests requests that wait at the cap.</summary>
 public sealed class WaiterTests
 {
     private const long Block = 4096;
@@ -218,7 +218,7 @@ public sealed class WaiterTests
         RmaBuffer held = test.Pool.Rent(Block);
         Task<RmaBuffer> waiting = test.Pool.RentAsync(Block, Token).AsTask();
         Assert.False(waiting.IsCompleted);
-        // Nobody else need do anything: the thread pool may have no thread left.
+        // No other thread has to do anything: the thread pool may have no thread left.
         other.Run(() =>
         {
             held.Dispose();
@@ -252,7 +252,8 @@ public sealed class WaiterTests
         await using TestPool test = OneBlock(TimeSpan.FromMilliseconds(20));
         using ThreadsOfWaits threads = new(test);
         using RmaBuffer held = test.Pool.Rent(Block);
-        // Twice: the thread that keeps the time sleeps in between. On a busy machine the time may be over before a request waits, which is no wait then.
+        // Two rounds: the thread that watches the time sleeps in between. On a busy machine the time may be over before
+        // a request waits, in which case it doesn't count as a wait.
         for (int i = 1; threads.Seen.Count < 2; i++)
         {
             await Assert.ThrowsAsync<RmaPoolExhaustedException>(() => test.Pool.RentAsync(Block, Token).AsTask().WaitAsync(TimeSpan.FromSeconds(30), Token));
@@ -312,7 +313,7 @@ public sealed class WaiterTests
         options.SizeClasses.Add(new SizeClassOptions { BlockSize = Block });
     }
 
-    /// <summary>The threads that end waits: those on which their times are recorded.</summary>
+    /// <summary>Records the threads that end waits: those on which the wait times are recorded.</summary>
     private sealed class ThreadsOfWaits : IDisposable
     {
         private readonly Meter _meter = new("waits");

@@ -25,7 +25,7 @@ public sealed class CourierBatches : BatchConformance<CourierTransport>;
 
 public sealed class CourierMistakes : MistakeConformance<CourierTransport>;
 
-/// <summary>The third driver, of docs/providers.md.</summary>
+/// <summary>The third driver, shown in docs/providers.md.</summary>
 public sealed class CourierTransport : IConformingTransport
 {
     public static IEnumerable<string> Modes => Enum.GetNames<RmaProgress>();

@@ -3,7 +3,7 @@ using Xunit;
 
 namespace AllocTools.Tests.ThirdParty;
 
-/// <summary>docs/providers.md shows the driver that passes the suite, as it stands, in less than 200 lines.</summary>
+/// <summary>Checks that docs/providers.md shows the driver that passes the suite, unchanged, in less than 200 lines.</summary>
 public sealed class CourierDocumentTests
 {
     [Fact]

@@ -3,7 +3,7 @@ using Xunit;
 
 namespace AllocTools.Tests.Validation;
 
-/// <summary>The limits of control groups, in files as the kernel writes them.</summary>
+/// <summary>Tests the limits of control groups, in files as the kernel writes them.</summary>
 public sealed class CgroupMemoryTests : IDisposable
 {
     private readonly string _root = Directory.CreateTempSubdirectory("alloctools-cgroup").FullName;

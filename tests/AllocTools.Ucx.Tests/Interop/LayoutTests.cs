@@ -7,10 +7,13 @@ using Xunit;
 
 namespace AllocTools.Ucx.Tests.Interop;
 
-/// <summary>The binding against the installed headers: needs cc and UCX's headers, and fails without them.</summary>
+/// <summary>Tests the binding against the installed headers. It needs cc and UCX's headers, and fails without them.</summary>
 public sealed class LayoutTests(LayoutTests.Headers headers) : IClassFixture<LayoutTests.Headers>
 {
-    /// <summary>Those that are declared up to the last field that is used; a mask says which count, so UCX reads and writes no further.</summary>
+    /// <summary>
+    /// Structures that are declared only up to the last field that is used; a mask says which fields count, so UCX
+    /// reads and writes no further.
+    /// </summary>
     private static readonly string[] Shortened =
         [nameof(ucp_params), nameof(ucp_context_attr), nameof(ucp_worker_params), nameof(ucp_worker_attr), nameof(ucp_ep_params)];
 
@@ -44,7 +47,7 @@ public sealed class LayoutTests(LayoutTests.Headers headers) : IClassFixture<Lay
     [Fact]
     public void Nothing_is_left_out()
     {
-        // So that a filter that goes wrong can't make the other tests pass on nothing.
+        // This ensures that a broken filter can't make the other tests pass on nothing.
         Assert.Contains(typeof(ucp_request_param), Structs);
         Assert.Contains(Constants, c => c.Name == nameof(UcsStatus.UCS_ERR_ENDPOINT_TIMEOUT));
         Assert.Contains(Constants, c => c.Name == nameof(UcpOp.UCP_OP_ATTR_FLAG_NO_IMM_CMPL));
@@ -57,8 +60,8 @@ public sealed class LayoutTests(LayoutTests.Headers headers) : IClassFixture<Lay
     private static string KeyOf(FieldInfo field) => $"{field.DeclaringType!.Name}.{field.Name}";
 
     /// <summary>
-    /// What a program in C says that is made from the binding. It also calls each function with the binding's argument types, so that a
-    /// wrong signature doesn't compile.
+    /// The output of a C program that is generated from the binding. The program also calls each function with the
+    /// binding's argument types, so that a wrong signature doesn't compile.
     /// </summary>
     public sealed class Headers
     {
@@ -92,7 +95,7 @@ public sealed class LayoutTests(LayoutTests.Headers headers) : IClassFixture<Lay
             source.Append($"void call_{function.Name}({string.Join(", ", types.Select((type, i) => $"{CType(type)} a{i}").DefaultIfEmpty("void"))}) {{ {check}(void){call}; }}\n");
         }
 
-        // A handle is a pointer to what only UCX knows, and so is what is returned by a pointer.
+        // A handle is a pointer to something that only UCX knows, and so is a value that is returned through a pointer.
         private static string CType(Type type) => type.IsPointer
             ? type.GetElementType() is { } to && !to.IsPointer && to != typeof(void) && to != typeof(byte) ? CType(to) + " *" : "void *"
             : type == typeof(sbyte) ? "ucs_status_t"

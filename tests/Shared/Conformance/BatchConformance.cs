@@ -4,7 +4,7 @@ using Xunit;
 
 namespace AllocTools.Testing.Conformance;
 
-/// <summary>Batches: all of their operations, and which of them fails; on each transport.</summary>
+/// <summary>Tests on each transport that a batch runs all of its operations, and names the one that fails.</summary>
 public abstract class BatchConformance<TTransport> : EndpointConformance<TTransport>
     where TTransport : IConformingTransport
 {
@@ -46,7 +46,7 @@ public abstract class BatchConformance<TTransport> : EndpointConformance<TTransp
         await Task.WhenAll(running);
         await pair.AssertWrittenAsync(source, target);
         Assert.Equal(3 * Count, pair.Left.Endpoint.GetStatistics().Operations[(int)RmaOperationKind.Write].Succeeded);
-        // The last slot may come free just after its result.
+        // The last slot may become free slightly later than its result is available.
         Assert.True(SpinWait.SpinUntil(() => pair.Left.Endpoint.GetStatistics() is { Outstanding: 0, Pending: 0 }, TestTime.Seconds(30)));
     }
 
@@ -114,7 +114,7 @@ public abstract class BatchConformance<TTransport> : EndpointConformance<TTransp
         const int Count = 5;
         for (int k = 0; k < Count; k++)
         {
-            // One after the other: where a target closes the connection, what else is outstanding would fail with it.
+            // One operation at a time: if a target closes the connection, everything else outstanding would fail with it.
             await using var pair = new ConformingPair<TTransport>(mode, o => o.MaxOutstanding = 1, p => p.Isolation = RmaIsolation.PerExposure);
             // shm of 1.17 completes nothing that it refuses; at Transmit, tcp;ofi_rxm and net complete what the target refuses.
             if (!pair.Traits.RemoteAccessEnforced || !pair.Traits.DeliveryComplete || pair.Traits.ProviderName == "shm")
@@ -139,7 +139,7 @@ public abstract class BatchConformance<TTransport> : EndpointConformance<TTransp
         }
     }
 
-    /// <summary>What was right when it was added, and no longer is when the batch is run.</summary>
+    /// <summary>Operations that were valid when they were added, and no longer are when the batch is run.</summary>
     [Theory]
     [MemberData(nameof(Modes))]
     public async Task ABatchThatCantBeStartedNamesTheOperation(string mode)
@@ -194,7 +194,7 @@ public abstract class BatchConformance<TTransport> : EndpointConformance<TTransp
         using RmaBuffer back = pair.Left.Pool.Rent(count * length);
         RmaBatch writes = pair.Left.Endpoint.CreateBatch();
         RmaBatch reads = pair.Left.Endpoint.CreateBatch();
-        // From the back of the one to the front of the other.
+        // From the end of one buffer to the start of the other.
         for (int i = 0; i < count; i++)
         {
             writes.Write(source.Slice((count - 1 - i) * length, length), remote.Slice(i * length, length));

@@ -11,7 +11,9 @@ public abstract class CellConformance<TTransport> : EndpointConformance<TTranspo
 {
     private const int Length = 60;
 
-    /// <summary>480 bytes, each 8 of which follow from the first 8: a mix of two values is found.</summary>
+    /// <summary>
+    /// 480 bytes in which every later 8 bytes follow from the first 8, so that a mix of two values is detected.
+    /// </summary>
     [InlineArray(Length)]
     private struct Numbers
     {
@@ -85,17 +87,17 @@ public abstract class CellConformance<TTransport> : EndpointConformance<TTranspo
         using RemoteRegion remote = pair.Left.Endpoint.Import(pair.Left.Peer, exposure.Remote);
         RmaCellReader<Numbers> reader = new(pair.Left.Endpoint, pair.Left.Pool, remote);
         (await reader.ReadAsync(TestTime.Seconds(60), Token)).Value.AssertWhole(1);
-        // A single read, which is not over before it has begun.
+        // A timeout of zero still allows a single read.
         (await reader.ReadAsync(TimeSpan.Zero, Token)).Value.AssertWhole(1);
 
-        // What a write does first, and half of what it does then.
+        // The start of a write, and half of the rest of it.
         buffer.Span[8] = 3;
         buffer.GetSpan(24, 200).Fill(9);
         RmaCellException dead = await Assert.ThrowsAsync<RmaCellException>(() => reader.ReadAsync(TimeSpan.Zero, Token).AsTask());
         Assert.Contains("its sequence stayed 3, which means that a write is in progress: its writer ended, or was stopped, in the middle of a write.", dead.Message, StringComparison.Ordinal);
         Assert.True(dead.IsTransient);
 
-        // The next writer goes on behind the write that was not finished.
+        // The next writer continues after the unfinished write.
         RmaCell<Numbers> next = new(buffer, Numbers.Of(3));
         RmaCellValue<Numbers> read = await reader.ReadAsync(TestTime.Seconds(60), Token);
         Assert.Equal((next.Version, 3), (read.Version, read.Version));

@@ -8,8 +8,8 @@ public abstract class ClosedPeerConformance<TTransport> : EndpointConformance<TT
     where TTransport : IConformingTransport
 {
     /// <summary>
-    /// What goes to a peer that is closed ends, and what goes to others is not held up by it; where a transport answers in order,
-    /// one that is behind may end with it, and says that those after it go on.
+    /// Operations to a closed peer end, and don't delay operations to others. Where a transport answers in order, one
+    /// operation behind them may end too, with an error that says that later ones go on.
     /// </summary>
     [Theory]
     [MemberData(nameof(Modes))]
@@ -36,7 +36,7 @@ public abstract class ClosedPeerConformance<TTransport> : EndpointConformance<TT
             }
             catch (RmaOperationException e) when (!hasEnded && e.Message.Contains("later operations to it go on", StringComparison.Ordinal))
             {
-                // It may have arrived; if so, the last receive stays.
+                // The message may have arrived; if so, the last receive stays outstanding.
                 hasEnded = true;
             }
         }
@@ -45,7 +45,7 @@ public abstract class ClosedPeerConformance<TTransport> : EndpointConformance<TT
         if (error is RmaPeerLostException lost)
         {
             Assert.Equal(pair.Left.Peer, lost.Peer);
-            // From here on at once.
+            // From here on, operations fail at once.
             Assert.Throws<RmaPeerLostException>(() => pair.Left.Endpoint.TryPost(RmaOperation.Send(source, pair.Left.Peer)));
         }
         else

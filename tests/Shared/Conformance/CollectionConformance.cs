@@ -7,7 +7,9 @@ using Xunit;
 
 namespace AllocTools.Testing.Conformance;
 
-/// <summary>Arrays, lists, writers and streams go to a peer and come from one; on each transport.</summary>
+/// <summary>
+/// Tests on each transport that arrays, lists, writers and streams can be sent to a peer and received from one.
+/// </summary>
 public abstract class CollectionConformance<TTransport> : EndpointConformance<TTransport>
     where TTransport : IConformingTransport
 {
@@ -44,7 +46,7 @@ public abstract class CollectionConformance<TTransport> : EndpointConformance<TT
         await using var pair = new ConformingPair<TTransport>(mode);
         using RmaList<int> list = new(pair.Right.Pool, 4);
         list.SetCount(4);
-        // It waits for a message, so it holds the list for as long as the test likes.
+        // The receive waits for a message, so it holds the list for as long as the test needs.
         Task<RmaReceiveResult> receiving = pair.Right.Endpoint.ReceiveAsync(list.Slice(0, 4), cancellationToken: Token).AsTask();
         Assert.Throws<InvalidOperationException>(() => list.Add(5));
         using RmaArray<int> message = pair.Left.Pool.RentArray<int>(4);

@@ -5,7 +5,9 @@ using Xunit;
 
 namespace AllocTools.Testing.Conformance;
 
-/// <summary>Two contexts of a transport with a pool and an endpoint each, known to each other.</summary>
+/// <summary>
+/// Two contexts of a transport, each with a pool and an endpoint, whose endpoints have inserted each other as peers.
+/// </summary>
 /// <typeparam name="TTransport">The transport.</typeparam>
 public sealed class ConformingPair<TTransport> : IAsyncDisposable
     where TTransport : IConformingTransport
@@ -16,7 +18,7 @@ public sealed class ConformingPair<TTransport> : IAsyncDisposable
     /// <param name="mode">How the transport is opened.</param>
     /// <param name="configure">Changes the options of both endpoints.</param>
     /// <param name="configurePool">Changes the options of both pools.</param>
-    /// <param name="pollsItself">The test polls where the caller makes progress; else a thread does.</param>
+    /// <param name="pollsItself">Whether the test polls if the caller makes progress; otherwise a thread does.</param>
     public ConformingPair(string mode, Action<RmaEndpointOptions>? configure = null, Action<RmaMemoryPoolOptions>? configurePool = null, bool pollsItself = false)
     {
         RmaProgress progress = RmaProgress.Endpoint;
@@ -47,7 +49,10 @@ public sealed class ConformingPair<TTransport> : IAsyncDisposable
 
     public RmaProviderTraits Traits => Left.Endpoint.Context.Traits;
 
-    /// <summary>Asserts that bytes have been written, or soon are where the end of a write says less.</summary>
+    /// <summary>
+    /// Asserts that bytes have been written, or soon are on transports where the end of a write doesn't guarantee
+    /// delivery.
+    /// </summary>
     public async Task AssertWrittenAsync(RmaSlice expected, RmaSlice target)
     {
         DateTime limit = DateTime.UtcNow + TestTime.Seconds(30);
@@ -56,10 +61,10 @@ public sealed class ConformingPair<TTransport> : IAsyncDisposable
         Assert.True(expected.Span.SequenceEqual(target.Span), $"{expected.Length} bytes were written, and others are there");
     }
 
-    /// <summary>Asserts the sender of a message, or that there is none if the transport can't identify it.</summary>
+    /// <summary>Asserts the sender of a message, or that no sender is reported if the transport can't identify it.</summary>
     public void AssertSender(ulong? expected, ulong? actual)
     {
-        // net's signal is cleared, now and then, by a read that tells no senders.
+        // Now and then, net's signal is cleared by a read that reports no senders.
         bool mayBeUnknown = !Traits.SendersAreKnown || Traits.ProviderName is "net" or "tcp";
         Assert.True(actual == expected || (mayBeUnknown && actual is null), $"{expected} has sent it, {actual} is said to have");
         if (!Traits.SendersAreKnown)
@@ -113,10 +118,13 @@ public sealed class ConformingSide : IAsyncDisposable
     /// <summary>Buffers that are out or quarantined.</summary>
     public long BuffersOut => Pool.GetStatistics().RentedBuffers + Pool.GetStatistics().QuarantinedBuffers;
 
-    /// <summary>All buffers come back. One whose receive was given up is quarantined until the transport has let go of it.</summary>
+    /// <summary>
+    /// Asserts that all buffers are returned. One whose receive was given up is quarantined until the transport has let
+    /// go of it.
+    /// </summary>
     public void AssertAllComeBack() => Assert.True(SpinWait.SpinUntil(() => BuffersOut == 0, TestTime.Seconds(30)), $"{BuffersOut} buffers are out");
 
-    /// <summary>A message to the other side arrives.</summary>
+    /// <summary>Asserts that a message to the other side arrives.</summary>
     public async Task AssertReachesAsync(RmaPeer peer, ConformingSide to)
     {
         using RmaBuffer message = Pool.Rent(64);

@@ -3,7 +3,10 @@ using Xunit;
 
 namespace AllocTools.Testing.Conformance;
 
-/// <summary>Operations that are given up, buffers that are returned under them, endpoints that are closed; on each transport.</summary>
+/// <summary>
+/// Tests on each transport operations that are given up, buffers that are returned during them, and endpoints that are
+/// closed.
+/// </summary>
 public abstract class EndingConformance<TTransport> : EndpointConformance<TTransport>
     where TTransport : IConformingTransport
 {
@@ -31,7 +34,7 @@ public abstract class EndingConformance<TTransport> : EndpointConformance<TTrans
     {
         await using var pair = new ConformingPair<TTransport>(mode);
         RmaBuffer buffer = pair.Right.Pool.Rent(64);
-        // On a busy machine posting it may take long: net has one lock, and a thread of its own that makes progress.
+        // On a busy machine, posting may take long: net has a single lock, and a thread of its own that makes progress.
         TimeSpan timeout = TimeSpan.FromMilliseconds(pair.Traits.ProviderName == "fake" ? 20 : 200);
         for (int i = 0; i < 3; i++)
         {
@@ -64,7 +67,7 @@ public abstract class EndingConformance<TTransport> : EndpointConformance<TTrans
     [MemberData(nameof(Modes))]
     public async Task BuffersThatAreDisposedUnderTheirOperationsComeBackAfterThem(string mode)
     {
-        // More than there are slots: some wait for theirs when their buffers are disposed.
+        // There are more operations than slots, so some still wait for a slot when their buffers are disposed.
         await using var pair = new ConformingPair<TTransport>(mode, o => o.MaxOutstanding = 4);
         const int Count = 16;
         Task<RmaReceiveResult>[] receives = [.. Enumerable.Range(0, Count).Select(_ => DisposeUnder(pair.Right.Pool, b => pair.Right.Endpoint.ReceiveAsync(b, cancellationToken: Token).AsTask()))];
@@ -119,14 +122,14 @@ public abstract class EndingConformance<TTransport> : EndpointConformance<TTrans
     }
 
     /// <summary>
-    /// Callers go on meanwhile. What was started before ends by its task, as cancelled; what comes later throws at once. No
-    /// buffer stays behind.
+    /// Closes an endpoint while callers use it. Operations started before end as cancelled through their tasks; later
+    /// calls throw at once. All buffers are returned.
     /// </summary>
     [Theory]
     [MemberData(nameof(Modes))]
     public async Task AnEndpointIsClosedWhileManyCallersUseIt(string mode)
     {
-        // Fewer places than callers: some wait for theirs.
+        // There are fewer slots than callers, so some callers wait for one.
         await using var pair = new ConformingPair<TTransport>(mode, o => o.MaxOutstanding = 8);
         using RmaBuffer target = pair.Right.Pool.Rent(4096);
         using RmaExposure exposure = target.Expose(RmaAccess.RemoteWrite | RmaAccess.RemoteRead);
@@ -135,7 +138,7 @@ public abstract class EndingConformance<TTransport> : EndpointConformance<TTrans
         using SemaphoreSlim busy = new(0);
         IRmaEndpoint endpoint = pair.Left.Endpoint;
         string provider = $"provider '{pair.Traits.ProviderName}'";
-        // Two callers whose operations nothing ends but the close.
+        // Two callers whose operations end only when the endpoint is closed.
         Task[] left = [.. Enumerable.Range(0, 2).Select(_ => CallAsync(b => new ValueTask(endpoint.ReceiveAsync(b, Timeout.InfiniteTimeSpan, Token).AsTask())))];
         Task[] callers =
         [

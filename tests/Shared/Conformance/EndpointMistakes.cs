@@ -6,8 +6,8 @@ using Xunit;
 namespace AllocTools.Testing.Conformance;
 
 /// <summary>
-/// What users of an endpoint do wrong, and the exception that each mistake is, with the parameter that it names: the same
-/// whatever the transport, and thrown at once.
+/// Mistakes that users of an endpoint make. Each is checked to throw the same exception at once on every transport, with the
+/// name of the parameter at fault.
 /// </summary>
 public sealed class EndpointMistakes : IAsyncDisposable
 {
@@ -49,7 +49,7 @@ public sealed class EndpointMistakes : IAsyncDisposable
     private readonly RemoteRegion _forReading;
     private readonly RemoteRegion _forWriting;
 
-    /// <summary>Opens two contexts of a provider, and a third for a peer that goes.</summary>
+    /// <summary>Opens two contexts of a provider, and a third for a peer that goes away.</summary>
     public EndpointMistakes(Func<IRmaContext> open)
     {
         _here = new Side(open());
@@ -83,7 +83,7 @@ public sealed class EndpointMistakes : IAsyncDisposable
         AssertThrows(mistake.Error, mistake.Parameter is null ? null : "operation", mistake.Name + ", posted", () => _here.Endpoint.TryPost(operation));
         if (operation.Kind != RmaOperationKind.Receive)
             AssertThrows(mistake.Error, mistake.Parameter, mistake.Name + ", in a batch", () => Add(_here.Endpoint.CreateBatch(), operation));
-        // Nothing is left of it.
+        // No completion is left behind.
         Assert.Equal(0, _here.Endpoint.Poll(new RmaCompletion[1]));
     });
 
@@ -93,7 +93,7 @@ public sealed class EndpointMistakes : IAsyncDisposable
             AssertThrows(typeof(ArgumentOutOfRangeException), "timeout", $"{operation.Kind} with a time-out of {timeout}", () => Start(operation, timeout));
     });
 
-    /// <summary>Nobody else makes progress here, so this does.</summary>
+    /// <summary>Makes progress itself, because nobody else does here.</summary>
     public async Task CheckAwaitedTwiceAsync()
     {
         ValueTask write = _here.Endpoint.WriteAsync(_buffer, _remote, cancellationToken: Token);
@@ -134,7 +134,7 @@ public sealed class EndpointMistakes : IAsyncDisposable
         AssertThrows(typeof(ArgumentException), "operation", "posting nothing", () => endpoint.TryPost(default));
     }
 
-    /// <summary>What belongs to another endpoint is named, and both endpoints by their providers.</summary>
+    /// <summary>Checks that objects of another endpoint are named, and both endpoints by their providers.</summary>
     public void CheckStrangersAreNamed()
     {
         string provider = $"provider '{_here.Endpoint.Context.Traits.ProviderName}'";
@@ -148,7 +148,7 @@ public sealed class EndpointMistakes : IAsyncDisposable
         AssertSays($" (closed, {provider}), and", () => _here.Endpoint.WriteAsync(_buffer, _importedThere));
     }
 
-    /// <summary>Closes the endpoint, so it comes last.</summary>
+    /// <summary>Closes the endpoint, so it has to be the last check.</summary>
     public void CheckClosed()
     {
         IRmaEndpoint endpoint = _here.Endpoint;
@@ -186,7 +186,7 @@ public sealed class EndpointMistakes : IAsyncDisposable
         new($"a receive into {name}", m => RmaOperation.Receive(buffer(m)), error, isNamed ? "buffer" : null),
     ];
 
-    /// <summary>One of each kind, that nothing is wrong with.</summary>
+    /// <summary>Returns one valid operation of each kind.</summary>
     private RmaOperation[] Usual() =>
         [RmaOperation.Write(_buffer, _remote), RmaOperation.Read(_buffer, _remote), RmaOperation.Send(_buffer, _here.Peer), RmaOperation.Receive(_buffer)];
 
@@ -214,7 +214,7 @@ public sealed class EndpointMistakes : IAsyncDisposable
         }
     }
 
-    /// <summary>Thrown by the call itself, not by the task that it would return.</summary>
+    /// <summary>Asserts that the call itself throws, not the task that it would return.</summary>
     private static void AssertThrows(Type type, string? parameter, string mistake, Action call) =>
         AssertThrows(type, parameter, mistake, () =>
         {

@@ -6,11 +6,13 @@ using Xunit;
 
 namespace AllocTools.Testing.Conformance;
 
-/// <summary>Files that are mapped and registered, on each fabric: peers read and write them, and what may not be written is not.</summary>
+/// <summary>
+/// Tests on each fabric that peers can read and write mapped, registered files, and can't write read-only ones.
+/// </summary>
 public abstract class MappedFileConformance<TTransport> : IDisposable
     where TTransport : IConformingTransport
 {
-    // No multiple of a page.
+    // Not a multiple of the page size.
     private const int Length = (64 << 10) + 123;
 
     private readonly string _path = Path.GetTempFileName();

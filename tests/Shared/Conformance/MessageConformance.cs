@@ -4,7 +4,7 @@ using Xunit;
 
 namespace AllocTools.Testing.Conformance;
 
-/// <summary>Messages: their order, their lengths, who has sent them, and those that don't fit; on each transport.</summary>
+/// <summary>Tests messages on each transport: their order, lengths and senders, and messages that don't fit.</summary>
 public abstract class MessageConformance<TTransport> : EndpointConformance<TTransport>
     where TTransport : IConformingTransport
 {
@@ -66,7 +66,7 @@ public abstract class MessageConformance<TTransport> : EndpointConformance<TTran
         Assert.Equal(0, (await receiving).Length);
     }
 
-    /// <summary>Each message has its sender where the transport knows it, and none where it doesn't, or the sender isn't inserted.</summary>
+    /// <summary>A message's sender is reported if the transport knows it and it is inserted; otherwise none is.</summary>
     [Theory]
     [MemberData(nameof(Modes))]
     public async Task AReceiveSaysWhichPeerHasSentItsMessage(string mode)
@@ -75,7 +75,7 @@ public abstract class MessageConformance<TTransport> : EndpointConformance<TTran
         await using var others = new ConformingPair<TTransport>(mode);
         IRmaEndpoint here = pair.Right.Endpoint;
         RmaPeer other = here.InsertPeer(others.Left.Endpoint.Address.Span);
-        // Known to the receiver is the first, which it has from the beginning, and the second; not the third.
+        // The receiver knows the first sender, from the beginning, and the second; not the third.
         (ConformingSide Side, RmaPeer To, RmaPeer? Peer)[] senders =
         [
             (pair.Left, pair.Left.Peer, pair.Right.Peer),
@@ -104,7 +104,10 @@ public abstract class MessageConformance<TTransport> : EndpointConformance<TTran
         Assert.Null((await ofRemoved).Sender);
     }
 
-    /// <summary>By which protocol a message goes depends on its length; whether it meets its receive, on who comes first.</summary>
+    /// <summary>
+    /// The protocol depends on a message's length; whether the receive is posted already depends on which side is
+    /// first.
+    /// </summary>
     [Theory]
     [MemberData(nameof(Modes))]
     public async Task AMessageLongerThanItsReceiveFailsThatReceiveAndNothingElse(string mode)
@@ -134,7 +137,7 @@ public abstract class MessageConformance<TTransport> : EndpointConformance<TTran
                 Assert.Equal(length, error.MessageLength);
                 Assert.Contains(pair.Traits.ProviderName, error.Message, StringComparison.Ordinal);
 
-                // The connection, and what comes after, is as before.
+                // The connection still works, and so do later messages.
                 for (int i = 0; i < 3; i++)
                 {
                     Task<RmaReceiveResult> next = pair.Right.Endpoint.ReceiveAsync(room, cancellationToken: Token).AsTask();
@@ -170,7 +173,7 @@ public abstract class MessageConformance<TTransport> : EndpointConformance<TTran
         AssertRefused(pair.Left, source.Slice(0, 101), "longer than the peer takes, 100 bytes");
         AssertRefused(pair.Right, large, "Endpoint:MaxMessageLength, 100 bytes");
 
-        // A receive may be longer, and so may what RMA moves.
+        // A receive may be longer, and so may an RMA transfer.
         using RmaBuffer room = pair.Right.Pool.Rent(2_000);
         Task<RmaReceiveResult> receive = pair.Right.Endpoint.ReceiveAsync(room, cancellationToken: Token).AsTask();
         await pair.Left.Endpoint.SendAsync(source.Slice(0, 100), pair.Left.Peer, cancellationToken: Token);

@@ -2,7 +2,7 @@ using Xunit;
 
 namespace AllocTools.Testing.Conformance;
 
-/// <summary>Each mistake is the same exception on each transport, and names the same parameter.</summary>
+/// <summary>Tests that each mistake throws the same exception on each transport, and names the same parameter.</summary>
 public abstract class MistakeConformance<TTransport> : EndpointConformance<TTransport>
     where TTransport : IConformingTransport
 {

@@ -3,7 +3,7 @@ using Xunit;
 
 namespace AllocTools.Testing.Conformance;
 
-/// <summary>Writes that bring their target a number, on each transport.</summary>
+/// <summary>Tests on each transport writes that deliver a number to their target.</summary>
 public abstract class NotificationConformance<TTransport> : EndpointConformance<TTransport>
     where TTransport : IConformingTransport
 {
@@ -40,7 +40,7 @@ public abstract class NotificationConformance<TTransport> : EndpointConformance<
                     await write;
             },
             Token);
-        // The number of a write that fails never comes.
+        // The number of a failed write never arrives.
         _ = writing.ContinueWith(_ => limit.Cancel(), CancellationToken.None, TaskContinuationOptions.NotOnRanToCompletion | TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
         var seen = new bool[Count];
         int left = Count;

@@ -4,7 +4,7 @@ using Xunit;
 
 namespace AllocTools.Testing.Conformance;
 
-/// <summary>Peers that are inserted, removed, and gone; on each transport. Transports give their numbers again.</summary>
+/// <summary>Tests on each transport peers that are inserted, removed, and gone. Transports reuse their numbers.</summary>
 public abstract class PeerConformance<TTransport> : EndpointConformance<TTransport>
     where TTransport : IConformingTransport
 {
@@ -20,7 +20,7 @@ public abstract class PeerConformance<TTransport> : EndpointConformance<TTranspo
         using RmaBuffer source = pair.Left.Pool.Rent(64);
         using RmaExposure exposure = target.Expose(RmaAccess.RemoteWrite);
         using RemoteRegion atOld = from.Import(old, exposure.Remote);
-        // What the transport knows of the old peer must not be taken for the next one's.
+        // The transport must not apply what it knows of the old peer to the next one.
         await from.WriteAsync(source, atOld, cancellationToken: Token);
         from.RemovePeer(old);
         RmaPeer next = from.InsertPeer(other.Right.Endpoint.Address.Span);
@@ -52,7 +52,7 @@ public abstract class PeerConformance<TTransport> : EndpointConformance<TTranspo
         await pair.Left.AssertReachesAsync(back, pair.Right);
     }
 
-    // With libfabric 1.17 one of an unknown family keeps an address vector from taking any other.
+    // With libfabric 1.17, an address of an unknown family prevents an address vector from accepting any other.
     [Theory]
     [MemberData(nameof(Modes))]
     public async Task WhatIsNoAddressIsRefusedAndChangesNothing(string mode)
@@ -81,7 +81,7 @@ public abstract class PeerConformance<TTransport> : EndpointConformance<TTranspo
             Assert.Throws<RmaProviderException>(() => pair.Left.Endpoint.InsertPeer(address.AsSpan(0, length)));
     }
 
-    // As a program that isn't of this library has it.
+    // The address is given as a program that doesn't use this library has it.
     [Theory]
     [MemberData(nameof(Modes))]
     public async Task ATransportsOwnAddressIsTakenWithoutATrailer(string mode)

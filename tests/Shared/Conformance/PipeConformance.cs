@@ -7,7 +7,10 @@ using Xunit;
 
 namespace AllocTools.Testing.Conformance;
 
-/// <summary>Memory that other code has filled in a pool's blocks, owners' and pipes', goes out and comes in by RMA from where it is; on each transport.</summary>
+/// <summary>
+/// Tests on each transport RMA to and from a pool's blocks that other code has filled, through memory owners and pipes,
+/// without copying.
+/// </summary>
 public abstract class PipeConformance<TTransport> : EndpointConformance<TTransport>
     where TTransport : IConformingTransport
 {
@@ -34,7 +37,7 @@ public abstract class PipeConformance<TTransport> : EndpointConformance<TTranspo
         Assert.True(back.Memory.Span[..5000].SequenceEqual(source.Memory.Span[1000..6000]));
     }
 
-    /// <summary>The second round registers nothing, and each byte leaves from where the pipe's writer has put it.</summary>
+    /// <summary>The second round registers nothing, and each byte is sent from where the pipe's writer has put it.</summary>
     [Theory]
     [MemberData(nameof(Fabrics))]
     public async Task WhatIsWrittenIntoAPipeGoesOnWithoutACopy(string mode)
@@ -122,7 +125,7 @@ public abstract class PipeConformance<TTransport> : EndpointConformance<TTranspo
         }
     }
 
-    /// <summary>Pieces of all lengths.</summary>
+    /// <summary>Writes the bytes in pieces of all lengths.</summary>
     private static async Task FillAsync(PipeWriter writer, byte[] bytes)
     {
         for (int done = 0, length = 1; done < bytes.Length; done += length)

@@ -3,7 +3,7 @@ using Xunit;
 
 namespace AllocTools.Testing.Conformance;
 
-/// <summary>The loop that receives into buffers of a pool, on each transport.</summary>
+/// <summary>Tests on each transport the loop that receives into buffers of a pool.</summary>
 public abstract class ReceiveLoopConformance<TTransport> : EndpointConformance<TTransport>
     where TTransport : IConformingTransport
 {
@@ -23,7 +23,7 @@ public abstract class ReceiveLoopConformance<TTransport> : EndpointConformance<T
             {
                 Assert.Equal(4 + (received % 60), message.Length);
                 pair.AssertSender(pair.Right.Peer.Handle, message.Sender?.Handle);
-                // Looked at later, when others have come.
+                // The messages are looked at later, after others have arrived.
                 kept.Enqueue(message);
                 if (++received == Count)
                     await stop.CancelAsync();
@@ -87,7 +87,7 @@ public abstract class ReceiveLoopConformance<TTransport> : EndpointConformance<T
         pair.Right.AssertAllComeBack();
     }
 
-    /// <summary>Messages that receives have by the time of the cancellation are handed out before it is thrown.</summary>
+    /// <summary>Messages received by the time of the cancellation are handed out before the exception is thrown.</summary>
     [Theory]
     [MemberData(nameof(Modes))]
     public async Task WhatHasArrivedIsHandedOutBeforeTheCancellation(string mode)
@@ -114,7 +114,7 @@ public abstract class ReceiveLoopConformance<TTransport> : EndpointConformance<T
         pair.Right.AssertAllComeBack();
     }
 
-    /// <summary>The caller holds all that the pool may register: the loop goes on with what is returned.</summary>
+    /// <summary>The caller holds all that the pool may register; the loop continues with what is returned.</summary>
     [Theory]
     [MemberData(nameof(Modes))]
     public async Task APoolWithoutRoomPostsFewerReceivesUntilBuffersComeBack(string mode)
@@ -154,7 +154,7 @@ public abstract class ReceiveLoopConformance<TTransport> : EndpointConformance<T
         Assert.Equal("pool", Assert.Throws<ArgumentNullException>(() => pair.Left.Endpoint.ReceiveAllAsync(null!, 64, cancellationToken: Token)).ParamName);
     }
 
-    /// <summary>A moment may pass until a slot is free again.</summary>
+    /// <summary>Asserts the number of running operations, allowing a moment until a slot is free again.</summary>
     private static async Task AssertRunningAsync(ConformingSide side, int count)
     {
         DateTime limit = DateTime.UtcNow + TestTime.Seconds(30);
@@ -163,7 +163,7 @@ public abstract class ReceiveLoopConformance<TTransport> : EndpointConformance<T
         Assert.Equal(count, side.Endpoint.GetStatistics().Running);
     }
 
-    /// <summary>Sends messages of these lengths, each with its number.</summary>
+    /// <summary>Sends messages of the given lengths, each with its number.</summary>
     private static async Task SendAsync(ConformingSide side, IEnumerable<int> lengths)
     {
         int i = 0;

@@ -9,7 +9,10 @@ using Xunit;
 
 namespace AllocTools.Testing.Conformance;
 
-/// <summary>Memory of callers whose registration stays, on each fabric. How an endpoint is driven makes no difference to it, so one mode of each fabric is enough.</summary>
+/// <summary>
+/// Tests on each fabric callers' memory that stays registered. It doesn't matter how an endpoint is driven, so one mode
+/// of each fabric is enough.
+/// </summary>
 public abstract class RegistrationCacheConformance<TTransport>
     where TTransport : IConformingTransport
 {
@@ -82,7 +85,7 @@ public abstract class RegistrationCacheConformance<TTransport>
         Assert.Equal(0, cache.GetStatistics().Entries);
         if (!pair.Traits.RemoteAccessEnforced)
             return;
-        // Some of these may lie where it was.
+        // Some of these may be allocated where the array was.
         byte[][] others = [.. Enumerable.Range(0, 50).Select(_ => GC.AllocateArray<byte>(Length, pinned: true))];
         using RmaBuffer source = pair.Left.Pool.Rent(Length);
         source.Span.Fill(7);
@@ -128,7 +131,7 @@ public abstract class RegistrationCacheConformance<TTransport>
         return remote;
     }
 
-    /// <summary>A file that goes with the test.</summary>
+    /// <summary>A file that is deleted at the end of the test.</summary>
     private sealed class TemporaryFile : IDisposable
     {
         public TemporaryFile(byte[] content)

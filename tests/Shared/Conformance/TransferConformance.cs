@@ -5,7 +5,7 @@ using Xunit;
 
 namespace AllocTools.Testing.Conformance;
 
-/// <summary>Writes and reads, on each transport.</summary>
+/// <summary>Tests writes and reads on each transport.</summary>
 public abstract class TransferConformance<TTransport> : EndpointConformance<TTransport>
     where TTransport : IConformingTransport
 {
@@ -126,7 +126,8 @@ public abstract class TransferConformance<TTransport> : EndpointConformance<TTra
         Assert.Equal(0, pair.Left.BuffersOut);
     }
 
-    // Longer than many transports move at once, and than the largest size class. Of the caller's memory no page is there yet.
+    // More than many transports move at once, and than the largest size class. No page of the caller's memory has been
+    // touched yet.
     [Theory]
     [MemberData(nameof(Modes))]
     public async Task TheCallersMemoryAndRegionsOfTheirOwnAreSourceAndTargetInAsManyPartsAsItTakes(string mode)

@@ -6,11 +6,17 @@ using Xunit;
 
 namespace AllocTools.Testing.Conformance;
 
-/// <summary>Whoever grants peers access to memory learns where the transport does not check what they do with it.</summary>
+/// <summary>
+/// Tests that the traits and the log say so if a transport does not check what peers do with the memory they were
+/// granted.
+/// </summary>
 public abstract class TrustConformance<TTransport> : EndpointConformance<TTransport>
     where TTransport : IConformingTransport
 {
-    /// <summary>Whether the fabrics of the transport enforce access. It is stated by the tests, and not taken from the traits.</summary>
+    /// <summary>
+    /// Whether a fabric of the transport enforces access. The tests state it themselves rather than take it from the
+    /// traits.
+    /// </summary>
     /// <param name="fabric">One of its modes.</param>
     protected abstract bool Enforces(string fabric);
 

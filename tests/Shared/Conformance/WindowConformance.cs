@@ -3,7 +3,9 @@ using Xunit;
 
 namespace AllocTools.Testing.Conformance;
 
-/// <summary>More operations than may be outstanding, and those that are posted without a task; on each transport.</summary>
+/// <summary>
+/// Tests on each transport more operations than may be outstanding, and operations that are posted without a task.
+/// </summary>
 public abstract class WindowConformance<TTransport> : EndpointConformance<TTransport>
     where TTransport : IConformingTransport
 {
@@ -91,7 +93,7 @@ public abstract class WindowConformance<TTransport> : EndpointConformance<TTrans
         RmaBuffer[] sent = [.. Enumerable.Range(0, Count).Select(_ => pair.Left.Pool.Rent(64))];
         RmaBuffer[] received = [.. Enumerable.Range(0, Count).Select(_ => pair.Right.Pool.Rent(64))];
         Task<RmaReceiveResult>[] receives = [.. received.Select(b => pair.Right.Endpoint.ReceiveAsync(b, cancellationToken: Token).AsTask())];
-        // What waits for its turn is held, too, and nothing is posted past it.
+        // Waiting operations hold their buffers, too, and nothing is posted ahead of them.
         Assert.Throws<InvalidOperationException>(received[^1].Return);
         Assert.False(pair.Right.Endpoint.TryPost(RmaOperation.Receive(received[0])));
         Task[] sends = [.. sent.Select((b, i) =>
@@ -123,7 +125,7 @@ public abstract class WindowConformance<TTransport> : EndpointConformance<TTrans
         Task<RmaReceiveResult> cancelled = pair.Right.Endpoint.ReceiveAsync(buffer, cancellationToken: cancel.Token).AsTask();
         await cancel.CancelAsync();
         Assert.Equal(cancel.Token, (await Assert.ThrowsAnyAsync<OperationCanceledException>(() => cancelled)).CancellationToken);
-        // Not held any more: this would throw.
+        // The buffer is no longer held: otherwise this would throw.
         buffer.Return();
         using RmaBuffer message = pair.Left.Pool.Rent(7);
         await pair.Left.Endpoint.SendAsync(message, pair.Left.Peer, cancellationToken: Token);

@@ -6,11 +6,11 @@ namespace AllocTools.Testing;
 
 /// <summary>Several hosts on this machine: network namespaces, joined by a switch that is a bridge in a namespace of its own.</summary>
 /// <remarks>
-/// Nothing of the machine's own network is used or changed, so that networks of several tests and runs may have the same names and
-/// addresses side by side. A namespace lives as long as a process is in it. One process holds each of them, and ends with the
-/// process of the tests, whose pipe it reads; so nothing is left of a run that was killed, but for a peer that was stopped by SIGSTOP
-/// or does not read its input. Each process in a host has the number of its run in its environment: the next network finds those
-/// whose run has ended, and ends them.
+/// The machine's own network is neither used nor changed, so networks of several tests and runs may use the same names
+/// and addresses side by side. A namespace lives as long as a process is in it. One process holds each namespace, and
+/// ends with the test process, whose pipe it reads. So nothing is left of a run that was killed, except for a peer that
+/// was stopped by SIGSTOP or does not read its input. Each process in a host has the number of its run in its
+/// environment: the next network finds processes whose run has ended, and kills them.
 /// </remarks>
 internal sealed class HostNetwork : IAsyncDisposable
 {
@@ -28,12 +28,13 @@ internal sealed class HostNetwork : IAsyncDisposable
     /// <summary>The process that holds the namespace of the switch.</summary>
     public int Switch => _holders[0].Id;
 
-    /// <summary>The run of this process: its number, and when it started, since numbers come again.</summary>
+    /// <summary>Gets the run of this process: its number, and when it started, since process numbers are reused.</summary>
     private static string OwnRun { get; } = RunOf(Environment.ProcessId)!;
 
-    /// <summary>Makes hosts that reach each other.</summary>
-    /// <param name="hosts">How many.</param>
-    /// <param name="links">How many cards each of them has. The first ones are joined by one switch, the second ones by another.</param>
+    /// <summary>Creates hosts that can reach each other.</summary>
+    /// <param name="hosts">The number of hosts.</param>
+    /// <param name="links">The number of network cards per host. The first ones are joined by one switch, the second
+    /// ones by another.</param>
     public static async Task<HostNetwork> StartAsync(int hosts = 3, int links = 1)
     {
         EndLeftovers();
@@ -44,7 +45,7 @@ internal sealed class HostNetwork : IAsyncDisposable
             await network.HoldAsync(string.Concat(all.Select(static l => $"ip link add switch{l} type bridge; ip link set switch{l} up; ")));
             network.Hosts = await Task.WhenAll(Enumerable.Range(1, hosts).Select(async number =>
             {
-                // The kernel shows the cards of the namespace in a file system of this namespace; shared memory is a host's own as well.
+                // sysfs is mounted again to show the cards of this namespace. Each host also has its own shared memory.
                 var script = new StringBuilder($"mount -t sysfs sysfs /sys; mount -t tmpfs tmpfs /dev/shm; hostname host{number}; ip link set lo up; ");
                 foreach (int link in all)
                 {
@@ -64,7 +65,10 @@ internal sealed class HostNetwork : IAsyncDisposable
         }
     }
 
-    /// <summary>What puts the mark of this network before a command, in the namespaces that a process holds.</summary>
+    /// <summary>
+    /// Returns the command prefix that runs a command in the namespaces that a process holds, with the mark of this
+    /// network.
+    /// </summary>
     public string[] Inside(int holder) => ["nsenter", Target(holder), .. User, "--net", "--mount", "--uts", "--ipc", "env", _mark];
 
     /// <summary>Runs a command that changes something, such as <c>ip</c> or <c>tc</c>, in the namespaces that a process holds.</summary>
@@ -78,10 +82,12 @@ internal sealed class HostNetwork : IAsyncDisposable
             throw new InvalidOperationException($"{string.Join(' ', command)} failed with {process.ExitCode}: {errors}");
     }
 
-    /// <summary>The processes that are in this network: those that hold it, and those that were started in its hosts.</summary>
+    /// <summary>Gets the processes in this network: those that hold it, and those that were started in its hosts.</summary>
     public IEnumerable<int> Processes => MarkedProcesses().Where(p => p.Mark == _mark).Select(static p => p.Id);
 
-    /// <summary>Ends whatever still runs in the hosts. With the last process the kernel removes the namespaces and the cards in them.</summary>
+    /// <summary>
+    /// Ends whatever still runs in the hosts. The kernel then removes the namespaces and the cards in them.
+    /// </summary>
     public async ValueTask DisposeAsync()
     {
         foreach (int id in Processes)
@@ -93,7 +99,7 @@ internal sealed class HostNetwork : IAsyncDisposable
         }
     }
 
-    /// <summary>Ends the processes of runs that have ended themselves.</summary>
+    /// <summary>Ends the processes of runs that are over.</summary>
     public static void EndLeftovers()
     {
         foreach ((int id, string mark) in MarkedProcesses())
@@ -104,7 +110,9 @@ internal sealed class HostNetwork : IAsyncDisposable
         }
     }
 
-    /// <summary>Whoever is not root is it in a user namespace, which the switch makes and the hosts share.</summary>
+    /// <summary>
+    /// A user who isn't root becomes root in a user namespace, which the switch creates and the hosts share.
+    /// </summary>
     private static string[] User => Environment.IsPrivilegedProcess ? [] : ["--user", "--preserve-credentials"];
 
     private static string Target(int process) => string.Create(CultureInfo.InvariantCulture, $"--target={process}");
@@ -132,7 +140,10 @@ internal sealed class HostNetwork : IAsyncDisposable
         }
     }
 
-    /// <summary>A process's number and start time, which is the 20th field after its name: proc_pid_stat(5). Null where it has ended.</summary>
+    /// <summary>
+    /// Returns a process's number and start time, the 20th field after its name (proc_pid_stat(5)), or null if it has
+    /// ended.
+    /// </summary>
     private static string? RunOf(int process) => ReadProcess(process, "stat") is { } stat
         ? string.Create(CultureInfo.InvariantCulture, $"{process}:{stat[(stat.LastIndexOf(')') + 2)..].Split(' ')[19]}")
         : null;
@@ -145,7 +156,7 @@ internal sealed class HostNetwork : IAsyncDisposable
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            // It has ended, or is another user's.
+            // The process has ended, or belongs to another user.
             return null;
         }
     }
@@ -159,7 +170,7 @@ internal sealed class HostNetwork : IAsyncDisposable
         }
         catch (ArgumentException)
         {
-            // It has ended by itself.
+            // It has already ended.
         }
     }
 }

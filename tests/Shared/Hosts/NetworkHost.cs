@@ -6,30 +6,34 @@ namespace AllocTools.Testing;
 /// <summary>A host of a <see cref="HostNetwork"/>, with a network, a name and shared memory of its own.</summary>
 internal sealed class NetworkHost(HostNetwork network, int number, int holder)
 {
-    /// <summary>Its address on the first link.</summary>
+    /// <summary>Gets the host's address on the first link.</summary>
     public string Address => AddressOf(number, 0);
 
-    /// <summary>What starts a program there: the program is what the started process becomes.</summary>
+    /// <summary>
+    /// Gets the command prefix that starts a program in the host. The started process becomes the program.
+    /// </summary>
     public string[] Inside => network.Inside(holder);
 
-    /// <summary>The name of a host's card.</summary>
+    /// <summary>Returns the name of a host's card.</summary>
     public static string Card(int link) => string.Create(CultureInfo.InvariantCulture, $"eth{link}");
 
-    /// <summary>The name of the switch's end of the cable.</summary>
+    /// <summary>Returns the name of the switch's end of the cable.</summary>
     public static string Port(int number, int link) => string.Create(CultureInfo.InvariantCulture, $"host{number}-{link}");
 
-    /// <summary>The addresses are of 198.18.0.0/15, which RFC 2544 reserves for tests.</summary>
+    /// <summary>Returns a host's address, in 198.18.0.0/15, which RFC 2544 reserves for tests.</summary>
     public static string AddressOf(int number, int link) => string.Create(CultureInfo.InvariantCulture, $"198.18.{link}.{number}");
 
     public string AddressOn(int link) => AddressOf(number, link);
 
-    /// <summary>Runs a command that changes something there, such as <c>ip</c> or <c>tc</c>.</summary>
+    /// <summary>Runs a command in the host that changes something, such as <c>ip</c> or <c>tc</c>.</summary>
     public Task RunAsync(params string[] command) => network.RunAsync(holder, command);
 
-    /// <summary>Starts a program there, and reads what it says of errors.</summary>
+    /// <summary>Starts a program in the host, with its standard error redirected.</summary>
     public Process Start(params string[] command) => Process.Start(new ProcessStartInfo(Inside[0], [.. Inside[1..], .. command]) { RedirectStandardError = true })!;
 
-    /// <summary>Whether another host answers at all: nothing listens at the port of discarding, so it refuses.</summary>
+    /// <summary>
+    /// Whether another host answers at all: nothing listens at the discard port, so it refuses the connection.
+    /// </summary>
     public async Task<bool> ReachesAsync(string address, TimeSpan limit)
     {
         using Process connecting = Start("timeout", limit.TotalSeconds.ToString(CultureInfo.InvariantCulture), "bash", "-c", $"exec 3<>/dev/tcp/{address}/9");
@@ -38,22 +42,26 @@ internal sealed class NetworkHost(HostNetwork network, int number, int holder)
         return errors.Contains("Connection refused", StringComparison.Ordinal);
     }
 
-    /// <summary>Nothing gets through any more, in either direction. Neither side notices: its card still has a carrier.</summary>
+    /// <summary>Cuts the link in both directions. Neither side notices: its card still has a carrier.</summary>
     public Task CutAsync(int link = 0) => network.RunAsync(network.Switch, "ip", "link", "set", Port(number, link), "nomaster");
 
-    /// <summary>Everything gets through again.</summary>
+    /// <summary>Restores a link that was cut.</summary>
     public Task RestoreAsync(int link = 0) => network.RunAsync(network.Switch, "ip", "link", "set", Port(number, link), "master", $"switch{link.ToString(CultureInfo.InvariantCulture)}");
 
-    /// <summary>What it sends goes no faster than this, as <c>500mbit</c>; what doesn't fit into the queue is dropped.</summary>
-    /// <param name="rate">As tc(8) has it.</param>
-    /// <param name="queue">Bytes.</param>
-    /// <param name="burst">How many bytes go at once after a time in which nothing was sent. A processor that comes back later than they last loses a part of the rate.</param>
-    /// <param name="link">Which of its cards.</param>
+    /// <summary>
+    /// Limits the rate at which the host sends, for example to <c>500mbit</c>; what doesn't fit into the queue is
+    /// dropped.
+    /// </summary>
+    /// <param name="rate">The rate, as tc(8) writes it.</param>
+    /// <param name="queue">The length of the queue in bytes.</param>
+    /// <param name="burst">The number of bytes sent at once after an idle time. If the processor comes back later than
+    /// these last, a part of the rate is lost.</param>
+    /// <param name="link">The link whose card is limited.</param>
     public Task LimitAsync(string rate, int queue = 256 << 10, int burst = 64 << 10, int link = 0) => RunAsync(
         "tc", "qdisc", "replace", "dev", Card(link), "root", "tbf", "rate", rate, "burst", burst.ToString(CultureInfo.InvariantCulture), "limit", queue.ToString(CultureInfo.InvariantCulture));
 
-    /// <summary>Puts a relay between it and the switch, which drops and delays packets as its input says.</summary>
-    /// <param name="seed">What decides which packets are dropped.</param>
+    /// <summary>Puts a relay between the host and the switch, which drops and delays packets as its input says.</summary>
+    /// <param name="seed">The seed that decides which packets are dropped.</param>
     public async Task<PeerProcess> RelayAsync(int seed)
     {
         string card = string.Create(CultureInfo.InvariantCulture, $"relay{number}"), wire = string.Create(CultureInfo.InvariantCulture, $"wire{number}");
@@ -63,10 +71,10 @@ internal sealed class NetworkHost(HostNetwork network, int number, int holder)
         return said == "ready" ? relay : throw new InvalidOperationException($"The relay said '{said}'.");
     }
 
-    /// <summary>What it would send to another host is thrown away; its own programs get an error for it.</summary>
+    /// <summary>Discards what the host sends to another host; its own programs get an error for it.</summary>
     public Task BlackholeAsync(NetworkHost other) => RunAsync("ip", "route", "add", "blackhole", other.Address);
 
-    /// <summary>Ends what <see cref="BlackholeAsync"/> has begun.</summary>
+    /// <summary>Undoes <see cref="BlackholeAsync"/>.</summary>
     public Task EndBlackholeAsync(NetworkHost other) => RunAsync("ip", "route", "del", "blackhole", other.Address);
 
     /// <summary>Sets the range of the ports that the system assigns.</summary>

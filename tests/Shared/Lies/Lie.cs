@@ -3,9 +3,9 @@ using AllocTools.Endpoints;
 namespace AllocTools.Testing.Lies;
 
 /// <summary>A claim to memory that the liar has no right to.</summary>
-/// <param name="Name">What it is, in words.</param>
-/// <param name="IsWrite">Whether it would write there, or read from there.</param>
-/// <param name="Tell">What is claimed.</param>
+/// <param name="Name">A description of the lie.</param>
+/// <param name="IsWrite">Whether it writes to the memory or reads from it.</param>
+/// <param name="Tell">Returns what is claimed.</param>
 internal sealed record Lie(string Name, bool IsWrite, Func<LyingScene, Claim> Tell)
 {
     public const string ReadOfWritten = "read: what is exposed for writing";
@@ -13,7 +13,7 @@ internal sealed record Lie(string Name, bool IsWrite, Func<LyingScene, Claim> Te
 
     private const long Length = LyingPair.ExposedLength;
 
-    /// <summary>Lies about the buffers of the target, of which the test knows what is in them.</summary>
+    /// <summary>Lies about the target's buffers, whose content the test knows.</summary>
     public static IReadOnlyList<Lie> AboutBuffers { get; } =
     [
         .. Both("behind the end", static s => Of(s.Given, s.Given.Address + Length, Length)),
@@ -27,7 +27,9 @@ internal sealed record Lie(string Name, bool IsWrite, Func<LyingScene, Claim> Te
         new(ReadOfWritten, false, static s => Of(s.ForWriting)),
     ];
 
-    /// <summary>Lies about addresses where no process has memory. Where they are believed they end the target's process.</summary>
+    /// <summary>
+    /// Lies about addresses where no process has memory. If they are believed, they end the target's process.
+    /// </summary>
     public static IReadOnlyList<Lie> AboutNoMemory { get; } =
     [
         .. Both("an end beyond the last address", static s => Of(s.Given, ulong.MaxValue - 100, 4096)),
@@ -43,7 +45,10 @@ internal sealed record Lie(string Name, bool IsWrite, Func<LyingScene, Claim> Te
         .. Both("half of the key", static s => Of(s.Given) with { Key = s.Given.Key >> 32 }),
     ];
 
-    /// <summary>Lies about memory of which nobody knows what is there, or whether it is there. Where they are believed they may change anything at all in the target.</summary>
+    /// <summary>
+    /// Lies about memory whose content, or even existence, is unknown. If they are believed, they may change anything
+    /// in the target.
+    /// </summary>
     public static IReadOnlyList<Lie> AboutUnknownMemory { get; } =
     [
         .. Both("an end at the last address", static s => Of(s.Given, ulong.MaxValue - 4096, 4096)),
@@ -61,14 +66,14 @@ internal sealed record Lie(string Name, bool IsWrite, Func<LyingScene, Claim> Te
     private static Claim Of(RemoteMemory memory, ulong address, long length) => new(memory, address, length, memory.Key);
 }
 
-/// <summary>What is claimed.</summary>
-/// <param name="Of">The description that it is made of.</param>
-/// <param name="Address">The first byte.</param>
-/// <param name="Length">Bytes.</param>
+/// <summary>The memory that a liar claims.</summary>
+/// <param name="Of">The description that the claim is made from.</param>
+/// <param name="Address">The address of the first byte.</param>
+/// <param name="Length">The length in bytes.</param>
 /// <param name="Key">The key.</param>
 internal readonly record struct Claim(RemoteMemory Of, ulong Address, long Length, ulong Key);
 
-/// <summary>What has come of a lie.</summary>
+/// <summary>The outcome of a lie.</summary>
 public enum LieEnd
 {
     /// <summary>No byte of the target was read or changed.</summary>

@@ -2,9 +2,12 @@ using AllocTools.Endpoints;
 
 namespace AllocTools.Testing.Lies;
 
-/// <summary>Two test peers (tests/AllocTools.TestPeer), each of which takes lines and gives lines: a target that exposes memory, and a liar. Both isolate their exposures.</summary>
-/// <param name="askTarget">Has the target do something.</param>
-/// <param name="askLiar">Has the liar do something.</param>
+/// <summary>
+/// Two test peers (tests/AllocTools.TestPeer) that are driven by lines of text: a target that exposes memory, and a
+/// liar. Both isolate their exposures.
+/// </summary>
+/// <param name="askTarget">Sends a line to the target and returns its answer.</param>
+/// <param name="askLiar">Sends a line to the liar and returns its answer.</param>
 /// <param name="end">Ends both.</param>
 internal sealed class LyingPair(Func<string, Task<string>> askTarget, Func<string, Task<string>> askLiar, Func<ValueTask> end) : IAsyncDisposable
 {
@@ -12,22 +15,22 @@ internal sealed class LyingPair(Func<string, Task<string>> askTarget, Func<strin
     public const int ExposedOffset = 16 << 10;
     public const int ExposedLength = 16 << 10;
 
-    /// <summary>What each byte of the target is.</summary>
+    /// <summary>The value of each byte of the target.</summary>
     public const byte Secret = 5;
 
     private int _exposures;
 
-    /// <summary>How long the liar waits for what its lie comes to.</summary>
+    /// <summary>Gets how long the liar waits for the outcome of its lie.</summary>
     public TimeSpan Patience { get; init; } = TestTime.Seconds(10);
 
     public Task<string> AskTargetAsync(string line) => askTarget(line);
 
     public Task<string> AskLiarAsync(string line) => askLiar(line);
 
-    /// <summary>Two processes of the same kind.</summary>
-    /// <param name="target">What the target is started with.</param>
-    /// <param name="liar">What the liar is started with.</param>
-    /// <param name="patience">How long the liar waits for what its lie comes to.</param>
+    /// <summary>Starts two processes of the same kind.</summary>
+    /// <param name="target">The arguments of the target.</param>
+    /// <param name="liar">The arguments of the liar.</param>
+    /// <param name="patience">How long the liar waits for the outcome of its lie.</param>
     public static LyingPair OfProcesses(string[] target, string[] liar, TimeSpan patience)
     {
         PeerProcess first = new(target);
@@ -39,7 +42,7 @@ internal sealed class LyingPair(Func<string, Task<string>> askTarget, Func<strin
         }) { Patience = patience };
     }
 
-    /// <summary>What the target exposes in the middle of a buffer.</summary>
+    /// <summary>Has the target expose the middle of a buffer.</summary>
     public async Task<RemoteMemory> ExposeAsync(int buffer, RmaAccess access)
     {
         _exposures++;
@@ -47,13 +50,13 @@ internal sealed class LyingPair(Func<string, Task<string>> askTarget, Func<strin
         return RemoteMemory.Read(Convert.FromBase64String(exposed));
     }
 
-    /// <summary>The last one.</summary>
+    /// <summary>Ends the last exposure.</summary>
     public async Task EndExposureAsync() => Expect("ok", await AskTargetAsync($"conceal {_exposures - 1}"));
 
-    /// <summary>Where the target is, as the liar was told.</summary>
+    /// <summary>Returns the target's address, as the liar is given it.</summary>
     public Task<string> AddressAsync() => AskTargetAsync("address");
 
-    /// <summary>Has each insert the other one.</summary>
+    /// <summary>Has each side insert the other one.</summary>
     public async Task ConnectAsync()
     {
         Expect("ok", await AskTargetAsync($"peer {await AskLiarAsync("address")}"));

@@ -4,8 +4,14 @@ using Xunit;
 
 namespace AllocTools.Testing.Lies;
 
-/// <summary>A target that has exposed 16 KiB in the middle of a buffer, and a liar that was given descriptions of several exposures.</summary>
-/// <remarks>A lie begins where this library's initiator no longer looks (tests/Shared/Lies/Forged.cs), so what is seen is what the transport and the target's side do.</remarks>
+/// <summary>
+/// A target that has exposed 16 KiB in the middle of a buffer, and a liar that was given descriptions of several
+/// exposures.
+/// </summary>
+/// <remarks>
+/// A lie bypasses the checks of this library's initiator (tests/Shared/Lies/Forged.cs), so it tests only the transport
+/// and the target's side.
+/// </remarks>
 internal sealed class LyingScene : IAsyncDisposable
 {
     private const RmaAccess Both = RmaAccess.RemoteRead | RmaAccess.RemoteWrite;
@@ -15,7 +21,7 @@ internal sealed class LyingScene : IAsyncDisposable
 
     private LyingScene(LyingPair pair) => _pair = pair;
 
-    /// <summary>What the liar may read and write.</summary>
+    /// <summary>Gets the memory that the liar may read and write.</summary>
     public RemoteMemory Given { get; private init; }
 
     public RemoteMemory ForReading { get; private init; }
@@ -26,13 +32,16 @@ internal sealed class LyingScene : IAsyncDisposable
 
     public RemoteMemory OfReturned { get; private init; }
 
-    /// <summary>Of the target's process before its restart at the same address, where the transport lets it have that again.</summary>
+    /// <summary>
+    /// Gets an exposure of the target's process before its restart, at the same address if the transport allows reusing
+    /// it.
+    /// </summary>
     public RemoteMemory BeforeRestart { get; private init; }
 
-    /// <summary>Tells lies, and starts the pair anew where one has ended the target.</summary>
+    /// <summary>Tells lies, and starts a new pair if one has ended the target.</summary>
     /// <param name="start">Starts a pair.</param>
     /// <param name="lies">The lies.</param>
-    /// <returns>What has come of each, by its name.</returns>
+    /// <returns>The outcome of each lie, by its name.</returns>
     public static async Task<IReadOnlyDictionary<string, LieEnd>> TellAsync(Func<Task<LyingPair>> start, IEnumerable<Lie> lies)
     {
         RemoteMemory beforeRestart;
@@ -47,7 +56,7 @@ internal sealed class LyingScene : IAsyncDisposable
         {
             foreach (Lie lie in lies)
             {
-                // The lie before may have cost the connection; this one must arrive.
+                // The previous lie may have cost the connection, but this one must arrive.
                 if (scene is not null && !await scene.CanReachAsync())
                 {
                     await scene.DisposeAsync();
@@ -71,8 +80,10 @@ internal sealed class LyingScene : IAsyncDisposable
         return ends;
     }
 
-    /// <summary>Replays what a target gave out before it was started again, with its old address and with its new one.</summary>
-    /// <param name="start">Starts a pair, at the same address where the transport lets it.</param>
+    /// <summary>
+    /// Replays what a target handed out before it was restarted, with its old address and with its new one.
+    /// </summary>
+    /// <param name="start">Starts a pair, at the same address if the transport allows it.</param>
     public static async Task AssertRestartEndsWhatWasGivenAsync(Func<Task<LyingPair>> start)
     {
         string oldAddress;
@@ -91,7 +102,8 @@ internal sealed class LyingScene : IAsyncDisposable
         string hash = await pair.AskTargetAsync("hash 0");
         string description = Convert.ToBase64String(old.ToArray());
         Assert.Contains("to the same peer after a restart", await pair.AskLiarAsync($"import {description}"), StringComparison.Ordinal);
-        // With the address that came with the memory nothing is to be found wrong here; it leads nowhere, or to a process that has other keys.
+        // With the old address, nothing looks wrong on this side; the address leads nowhere, or to a process that has
+        // other keys.
         Assert.Equal("ok", await pair.AskLiarAsync("remove"));
         if (await pair.AskLiarAsync($"peer {oldAddress}") == "ok")
         {
@@ -145,7 +157,7 @@ internal sealed class LyingScene : IAsyncDisposable
     }
 
     /// <summary>Has the liar do what it has a right to, until that works.</summary>
-    /// <returns>False: operations between the two time out. Only a new pair can go on.</returns>
+    /// <returns>False if operations between the two time out, so that only a new pair can go on.</returns>
     private async Task<bool> CanReachAsync()
     {
         long start = Stopwatch.GetTimestamp();
@@ -167,7 +179,7 @@ internal sealed class LyingScene : IAsyncDisposable
 
     private async Task<string> HashAsync() => await _pair.AskTargetAsync("hash 0") + await _pair.AskTargetAsync("hash 1");
 
-    /// <returns>Null where the process has ended.</returns>
+    /// <returns>The answer, or null if the process has ended.</returns>
     private static async Task<string?> AskAsync(Func<Task<string>> ask)
     {
         try

@@ -2,7 +2,7 @@ using Microsoft.Extensions.Logging;
 
 namespace AllocTools.Testing;
 
-/// <summary>Notes each log entry for the test that it was made in.</summary>
+/// <summary>Adds each log entry to the notes of the test in which the logger was created.</summary>
 internal sealed class TestOutputLogger : ILoggerProvider, ILogger
 {
     private readonly Action<string> _note = FailureNotesAttribute.ForCurrentTest;

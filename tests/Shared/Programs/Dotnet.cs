@@ -3,15 +3,15 @@ using Xunit;
 
 namespace AllocTools.Testing;
 
-/// <summary>The dotnet command, for programs that documents show.</summary>
+/// <summary>The dotnet command, for programs shown in documents.</summary>
 internal static class Dotnet
 {
-    // Builds write to the folders of the projects that they refer to, which are the same ones.
+    // Builds write to the folders of the projects they refer to, which they share.
     private static readonly SemaphoreSlim OneBuild = new(1);
 
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
-    /// <summary>Builds the project of a folder; warnings are errors. No build server is left behind.</summary>
+    /// <summary>Builds the project of a folder, with warnings as errors. No build server is left behind.</summary>
     public static async Task BuildAsync(string folder, string output, params string[] more)
     {
         await OneBuild.WaitAsync(Token);

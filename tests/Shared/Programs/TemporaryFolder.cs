@@ -1,13 +1,13 @@
 namespace AllocTools.Testing;
 
-/// <summary>A folder that goes with the test.</summary>
+/// <summary>A folder that is deleted at the end of the test.</summary>
 internal sealed class TemporaryFolder : IDisposable
 {
     public string Path { get; } = Directory.CreateTempSubdirectory("alloctools-test-").FullName;
 
     public string[] Files => [.. Directory.EnumerateFileSystemEntries(Path).Select(System.IO.Path.GetFileName).Order()!];
 
-    /// <summary>A file of random bytes.</summary>
+    /// <summary>Writes a file of random bytes.</summary>
     public string Write(string name, long length)
     {
         string path = System.IO.Path.Combine(Path, name);
@@ -17,7 +17,7 @@ internal sealed class TemporaryFolder : IDisposable
         return path;
     }
 
-    /// <summary>A file of zeros that takes no disk: long enough to be interrupted.</summary>
+    /// <summary>Creates a file of zeros that takes no disk space, and is long enough to be interrupted.</summary>
     public string WriteSparse(string name, long length)
     {
         string path = System.IO.Path.Combine(Path, name);

@@ -5,7 +5,7 @@ using Xunit;
 
 namespace AllocTools.Testing;
 
-/// <summary>A redis-server of its own on a free port of the loopback address, which keeps nothing on disk.</summary>
+/// <summary>A separate redis-server on a free port of the loopback address, which keeps nothing on disk.</summary>
 internal sealed class RedisServer : IAsyncDisposable
 {
     private readonly string _folder = System.IO.Directory.CreateTempSubdirectory("alloctools-redis-").FullName;
@@ -15,7 +15,7 @@ internal sealed class RedisServer : IAsyncDisposable
 
     public string Configuration => $"127.0.0.1:{Port}";
 
-    /// <summary>Starts it: at first at any free port, later at the same one again, with nothing in it.</summary>
+    /// <summary>Starts it: at first on any free port, later on the same one again, without data.</summary>
     public async Task StartAsync()
     {
         for (int attempt = 0; ; attempt++)
@@ -29,7 +29,7 @@ internal sealed class RedisServer : IAsyncDisposable
                 if (!line.Contains("Ready to accept connections", StringComparison.Ordinal))
                     continue;
                 (_process, Port) = (process, port);
-                // So that it never waits for a reader.
+                // Read the output, so that the server never waits for a reader.
                 _ = process.StandardOutput.ReadToEndAsync(CancellationToken.None);
                 return;
             }

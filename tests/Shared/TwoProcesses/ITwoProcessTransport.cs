@@ -1,13 +1,13 @@
 namespace AllocTools.Testing.TwoProcesses;
 
-/// <summary>A transport between two processes of one machine.</summary>
+/// <summary>A transport between two processes on one machine.</summary>
 public interface ITwoProcessTransport
 {
-    /// <summary>What it can be opened as.</summary>
+    /// <summary>Gets the fabrics it can be opened on.</summary>
     static abstract IEnumerable<string> Fabrics { get; }
 
     /// <summary>Starts the other process, and opens this side.</summary>
     /// <param name="fabric">One of <see cref="Fabrics"/>.</param>
-    /// <param name="operationTimeout">How long operations of this side may take, unless that is the default.</param>
+    /// <param name="operationTimeout">The time limit of this side's operations; null for the default.</param>
     static abstract Task<LocalSide> StartAsync(string fabric, TimeSpan? operationTimeout = null);
 }

@@ -4,7 +4,9 @@ using AllocTools.Testing.Conformance;
 
 namespace AllocTools.Testing.TwoProcesses;
 
-/// <summary>This process's side of a two-process test, and the other process, known to each other.</summary>
+/// <summary>
+/// This process's side of a two-process test, and the other process; each has inserted the other as its peer.
+/// </summary>
 public sealed class LocalSide : IAsyncDisposable
 {
     private readonly ConformingSide _side;
@@ -27,10 +29,10 @@ public sealed class LocalSide : IAsyncDisposable
     /// <summary>Its endpoint.</summary>
     public RmaPeer Peer => _side.Peer;
 
-    /// <summary>Makes the two known to each other.</summary>
-    /// <param name="context">This side's, which is disposed with it.</param>
+    /// <summary>Has both sides insert each other.</summary>
+    /// <param name="context">This side's context, which is disposed with it.</param>
     /// <param name="process">The other process, which is ended with this side.</param>
-    /// <param name="logging">Is disposed with this side.</param>
+    /// <param name="logging">The logging, which is disposed with this side.</param>
     public static async Task<LocalSide> MeetAsync(IRmaContext context, PeerProcess process, IDisposable? logging = null)
     {
         var side = new LocalSide(context, process, logging);
@@ -48,7 +50,7 @@ public sealed class LocalSide : IAsyncDisposable
         }
     }
 
-    /// <summary>What the peer exposes of a buffer that it has rented.</summary>
+    /// <summary>Has the peer expose a part of a buffer that it has rented.</summary>
     public async Task<RemoteMemory> ExposedAsync(int buffer, long offset, long length, RmaAccess access = RmaAccess.RemoteRead | RmaAccess.RemoteWrite) =>
         RemoteMemory.Read(Convert.FromBase64String(await Process.AskAsync($"expose {buffer} {offset} {length} {access.ToString().Replace(" ", "", StringComparison.Ordinal)}")));
 

@@ -6,7 +6,7 @@ using Xunit;
 
 namespace AllocTools.Testing.TwoProcesses;
 
-/// <summary>What holds between two processes on each transport.</summary>
+/// <summary>Tests on each transport between two processes.</summary>
 /// <typeparam name="TTransport">The transport.</typeparam>
 public abstract class TwoProcessConformance<TTransport>
     where TTransport : ITwoProcessTransport
@@ -51,7 +51,10 @@ public abstract class TwoProcessConformance<TTransport>
         Assert.Equal(Convert.ToHexString(SHA256.HashData(source.Span)), await side.Process.AskAsync("hash 0"));
     }
 
-    /// <summary>A NullReferenceException begins as SIGSEGV: a library that is left its handler may end the process, or remove what peers find it by.</summary>
+    /// <summary>
+    /// A NullReferenceException begins as SIGSEGV: a library that keeps its handler may end the process, or remove what
+    /// peers find it by.
+    /// </summary>
     [Theory]
     [MemberData(nameof(Fabrics))]
     public async Task AProcessThatHasCaughtANullReferenceGoesOnAndIsFound(string fabric)
@@ -96,7 +99,7 @@ public abstract class TwoProcessConformance<TTransport>
         await Task.WhenAll(
             FailsInTimeAsync(() => side.Endpoint.WriteAsync(source, remote, cancellationToken: Token).AsTask()),
             FailsInTimeAsync(() => side.Endpoint.ReadAsync(source, remote, cancellationToken: Token).AsTask()),
-            // A receive whose message is sent no more times out, too.
+            // A receive whose message is never sent times out, too.
             FailsInTimeAsync(() => side.Endpoint.ReceiveAsync(source, cancellationToken: Token).AsTask()));
         source.Dispose();
         await side.Endpoint.DisposeAsync();
@@ -135,7 +138,7 @@ public abstract class TwoProcessConformance<TTransport>
         }
         Assert.True(clock.Elapsed < timeout + TestTime.Seconds(10), $"it took {clock.Elapsed}");
         AssertErrorsOfKilled(fabric, errors);
-        // Quarantined or not, each may be returned now.
+        // Each buffer may be returned now, quarantined or not.
         foreach (RmaBuffer source in sources)
             source.Dispose();
         Assert.Equal(0, side.Pool.GetStatistics().RentedBuffers);
@@ -143,11 +146,11 @@ public abstract class TwoProcessConformance<TTransport>
         Assert.Equal(0, side.Pool.GetStatistics().QuarantinedBuffers);
     }
 
-    /// <summary>Asserts that what peers find a process by is there.</summary>
+    /// <summary>Asserts that the object by which peers find a process exists.</summary>
     protected virtual void AssertIsFound(string fabric, PeerProcess process)
     {
     }
 
-    /// <summary>Asserts what the writes failed by that were under way when their peer was killed.</summary>
+    /// <summary>Asserts the errors of the writes that were under way when their peer was killed.</summary>
     protected virtual void AssertErrorsOfKilled(string fabric, IReadOnlyList<RmaOperationException> errors) => Assert.NotEmpty(errors);
 }

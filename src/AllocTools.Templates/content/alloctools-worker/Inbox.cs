@@ -4,8 +4,8 @@ using Microsoft.Extensions.Options;
 
 namespace AllocToolsWorker1;
 
-/// <summary>What a worker needs to write into the inbox. Send it only to those that may do so.</summary>
-/// <param name="Address">Where the endpoint is.</param>
+/// <summary>The information that a worker needs to write into the inbox. Send it only to those that may do so.</summary>
+/// <param name="Address">The address of the endpoint.</param>
 /// <param name="Memory">The memory that may be written to.</param>
 internal sealed record Invitation(ReadOnlyMemory<byte> Address, RemoteMemory Memory);
 
@@ -34,7 +34,7 @@ internal sealed class Inbox(IRmaMemoryPool pool, IRmaEndpoint endpoint, IOptions
         }
         catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
         {
-            // The service ends before all blocks are here.
+            // The service ends before all blocks have arrived.
             _full.TrySetCanceled(stoppingToken);
         }
         catch (Exception e)
@@ -49,10 +49,10 @@ internal sealed class Inbox(IRmaMemoryPool pool, IRmaEndpoint endpoint, IOptions
     private async Task ReceiveBlocksAsync(CancellationToken stoppingToken)
     {
         HashSet<ulong> arrived = [];
-        // Each write brings its number, which arrives when the bytes are there.
+        // Each write has a notification with its number, which arrives when the bytes are in place.
         await foreach (RmaNotification written in endpoint.ReadNotificationsAsync(stoppingToken))
         {
-            // The number is what another process says.
+            // The number comes from another process, so it is checked.
             if (written.Value >= (ulong)options.Value.Blocks)
             {
                 logger.LogWarning("There is no block {Block}; the worker must have the same Transfer:Blocks.", written.Value);
@@ -66,8 +66,8 @@ internal sealed class Inbox(IRmaMemoryPool pool, IRmaEndpoint endpoint, IOptions
         }
     }
 
-    /// <summary>Waits until all blocks have arrived, and ends the process. A service of yours would go on.</summary>
-    /// <returns>How many bytes have arrived.</returns>
+    /// <summary>Waits until all blocks have arrived, and ends the process. A service of yours would continue.</summary>
+    /// <returns>The number of bytes that have arrived.</returns>
     public async Task<int> CloseAsync(CancellationToken cancellationToken)
     {
         await _full.Task.WaitAsync(cancellationToken);

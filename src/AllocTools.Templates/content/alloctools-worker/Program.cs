@@ -25,7 +25,7 @@ try
 }
 catch (Exception e) when (e is OptionsValidationException or RmaPoolStartException or InvalidDataException or IOException { InnerException: AddressInUseException })
 {
-    // Each message names what can't be used, and where it stands.
+    // Each message names what can't be used, and where it is.
     Console.Error.WriteLine(e switch
     {
         OptionsValidationException invalid => string.Join('\n', invalid.Failures),
@@ -44,7 +44,7 @@ static void Run(string[] args)
 {
     WebApplicationBuilder builder = WebApplication.CreateBuilder(args);
 
-    // A pool of registered memory, with an endpoint. Classes take IRmaMemoryPool and IRmaEndpoint in their constructors.
+    // This adds a pool of registered memory with an endpoint. Classes accept IRmaMemoryPool and IRmaEndpoint in their constructors.
 #if (isLibfabric)
     builder.Services.AddRmaMemoryPool<LibfabricProvider>(builder.Configuration.GetSection("AllocTools")).RequireSection();
 #elif (isUcx)

@@ -11,12 +11,15 @@ internal sealed class TransferOptions
     public const int BlockLength = 1 << 20;
 #if (!isHost)
 
-    /// <summary>Where the peer listens.</summary>
+    /// <summary>The address at which the peer listens.</summary>
     [Required]
     public Uri? Peer { get; set; }
 #endif
 
-    /// <summary>How many blocks the worker writes; the peer and the worker must agree. The inbox is one buffer of all blocks: AllocTools:MaxRegisteredBytes must have room for more.</summary>
+    /// <summary>
+    /// The number of blocks that the worker writes; the peer and the worker must agree. The inbox is one buffer of all
+    /// blocks, so AllocTools:MaxRegisteredBytes must have room for more than that.
+    /// </summary>
     [Range(1, 32)]
     public int Blocks { get; set; } = 8;
 }

@@ -41,7 +41,7 @@ internal sealed class Worker(IRmaMemoryPool pool, IRmaEndpoint endpoint, IHttpCl
 #endif
         RmaPeer peer = endpoint.InsertPeer(invitation.Address.Span);
         await WriteToAsync(peer, invitation.Memory, stoppingToken);
-        // The peer ends next, which is no loss then.
+        // The peer ends next, which should not be reported as a loss.
         endpoint.RemovePeer(peer);
 #if (isHost)
         int arrived = await inbox.CloseAsync(stoppingToken);

@@ -3,7 +3,7 @@ using System.Numerics;
 
 namespace AllocTools.Endpoints.Addressing;
 
-/// <summary>The checksum of data that peers receive: CRC-32C (Castagnoli), as in iSCSI (RFC 3720, B.4).</summary>
+/// <summary>Computes the checksum of data that peers receive: CRC-32C (Castagnoli), as in iSCSI (RFC 3720, B.4).</summary>
 internal static class Crc32C
 {
     public static uint Of(ReadOnlySpan<byte> bytes)

@@ -3,14 +3,14 @@ using System.Buffers.Binary;
 namespace AllocTools.Endpoints.Addressing;
 
 /// <summary>
-/// The form of an endpoint's address: the transport's own address, unchanged, followed by a trailer that describes the
+/// Encodes an endpoint's address: the transport's own address, unchanged, followed by a trailer that describes the
 /// transport.
 /// </summary>
 /// <remarks>
-/// A transport that receives the whole address reads its own part and stops there. The trailer is recognised from the end:
-/// start mark (4 bytes), <see cref="TransportDescription"/>, CRC-32C of the trailer up to there (4), length of the
+/// A transport that receives the whole address reads its own part and stops there. The trailer is recognised from the
+/// end: start mark (4 bytes), <see cref="TransportDescription"/>, CRC-32C of the trailer up to there (4), length of the
 /// trailer from mark to mark (2), version (2), end mark (4). docs/wire-forms.md describes it byte by byte. The checksum
-/// does not cover the transport's part: if a machine has a different address from outside, the code that passes the
+/// does not cover the transport's part: if a machine's address looks different from outside, the code that passes the
 /// address on may change the host or the port in it.
 /// </remarks>
 internal static class EndpointAddress
@@ -46,9 +46,9 @@ internal static class EndpointAddress
     }
 
     /// <summary>Splits an address into its parts.</summary>
-    /// <param name="address">An address with a trailer, or a transport's own address, as from a program in C.</param>
-    /// <param name="description">The contents of the trailer; null without one.</param>
-    /// <param name="error">The error in the address, whatever the transport; null if the address can be used.</param>
+    /// <param name="address">An address with a trailer, or a transport's own address, for example from a C program.</param>
+    /// <param name="description">The contents of the trailer; null if there is none.</param>
+    /// <param name="error">An error in the address that does not depend on the transport; null if the address can be used.</param>
     /// <returns>The transport's own address, as far as it can be recognised.</returns>
     public static ReadOnlySpan<byte> Parse(ReadOnlySpan<byte> address, out TransportDescription? description, out string? error)
     {

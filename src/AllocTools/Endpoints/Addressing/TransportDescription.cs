@@ -5,13 +5,13 @@ using AllocTools.Regions;
 namespace AllocTools.Endpoints.Addressing;
 
 /// <summary>
-/// The description of the transport in an endpoint's address and in a <see cref="RemoteMemory"/>, so that a peer on
-/// another transport is refused before a byte moves. Properties that are null were not stated, and are not compared.
+/// Describes the transport in an endpoint's address and in a <see cref="RemoteMemory"/>, so that a peer on another
+/// transport is refused before a byte moves. Properties that are null were not stated, and are not compared.
 /// </summary>
 /// <remarks>
-/// Binary form, little-endian: fields one after another, each consisting of a tag (2 bytes), the value's length (2) and the value. A tag
-/// with <see cref="Mandatory"/> must be understood by the reader; other unknown tags are skipped. A new field needs a
-/// property, a line in <see cref="Fields"/>, a line in <see cref="FindReasonAgainst"/>, and a row in
+/// The binary form is little-endian. It consists of fields, each with a tag (2 bytes), the value's length (2) and the
+/// value. A tag with <see cref="Mandatory"/> must be understood by the reader; other unknown tags are skipped. A new
+/// field needs a property, a line in <see cref="Fields"/>, a line in <see cref="FindReasonAgainst"/>, and a row in
 /// docs/wire-forms.md.
 /// </remarks>
 internal sealed class TransportDescription
@@ -19,14 +19,14 @@ internal sealed class TransportDescription
     /// <summary>The longest binary form, in bytes.</summary>
     public const int MaxEncodedLength = 512;
 
-    /// <summary>The bit of a tag that marks a field which readers must refuse if they don't know it.</summary>
+    /// <summary>The bit of a tag that marks a mandatory field, which readers must refuse if they don't know it.</summary>
     public const ushort Mandatory = 0x8000;
 
     private const int MaxProviderLength = 64;
     private const int FieldHeader = 2 * sizeof(ushort);
     private const string HookPrefix = "ofi_hook_";
 
-    /// <summary>Both sides of these protocols work on shared memory, whose layout depends on the version of the library.</summary>
+    /// <summary>The providers whose two sides work on shared memory, the layout of which depends on the version of the library.</summary>
     private static readonly string[] SharedMemoryLayers = ["shm", "sm2"];
 
     private static readonly Field[] Fields =
@@ -113,10 +113,10 @@ internal sealed class TransportDescription
     /// <summary>How memory is addressed, whether keys are raw, and their size in bytes.</summary>
     public (RmaAddressing Addressing, bool IsRaw, ushort Size)? Keys { get; set; }
 
-    /// <summary>A random number of the context: memory and endpoints of the same context belong together.</summary>
+    /// <summary>A random number that identifies the context: memory and endpoints with the same number belong together.</summary>
     public ulong? Context { get; set; }
 
-    /// <summary>The location of the process. It is in addresses, so that unreachable ones are refused, but not in memory.</summary>
+    /// <summary>The location of the process. Addresses include it, so that unreachable ones are refused, but memory does not.</summary>
     public PeerPlace? Place { get; set; }
 
     /// <summary>The longest message that the endpoint accepts, in bytes. This belongs to the endpoint, not to its context.</summary>
@@ -134,7 +134,7 @@ internal sealed class TransportDescription
     /// <summary>Whether the provider uses memory that both sides share.</summary>
     public bool IsSharedMemory => Provider?.Split(';').Any(layer => SharedMemoryLayers.Contains(layer)) == true;
 
-    /// <summary>Returns a copy, in which more properties can be set.</summary>
+    /// <summary>Returns a copy on which more properties can be set.</summary>
     public TransportDescription Copy()
     {
         var copy = (TransportDescription)MemberwiseClone();
@@ -163,7 +163,7 @@ internal sealed class TransportDescription
 
     /// <summary>Reads a binary form.</summary>
     /// <param name="source">The whole binary form, and nothing more.</param>
-    /// <param name="error">The error, if null is returned.</param>
+    /// <param name="error">What is wrong, if null is returned.</param>
     public static TransportDescription? Decode(ReadOnlySpan<byte> source, out string? error)
     {
         var description = new TransportDescription { _encoded = source.ToArray() };
@@ -192,12 +192,12 @@ internal sealed class TransportDescription
         return error is null ? description : null;
     }
 
-    /// <summary>Why the two sides can't work together, in words that name both; null if there is no known reason.</summary>
+    /// <summary>Returns why the two sides can't work together, as text that describes both; null if there is no known reason.</summary>
     public string? FindReasonAgainst(TransportDescription other) => FindDifference(other) is { } difference
         ? $"it is of {other}, and this endpoint of {this}: {difference}"
         : null;
 
-    /// <summary>The transport, without confidential details.</summary>
+    /// <summary>Describes the transport, without confidential details.</summary>
     public override string ToString()
     {
         StringBuilder text = new($"provider '{Provider ?? "unknown"}'");
@@ -229,7 +229,7 @@ internal sealed class TransportDescription
                 return $"the other side has {(otherIsRaw ? "a raw key" : "an integer key")}, this one works with {(isRaw ? "raw" : "integer")} keys";
             if (size != otherSize)
                 return $"the other side's keys have {otherSize} bytes, this one's {size}";
-            // With other protocols each side resolves its own memory; here the initiator does it.
+            // With other protocols, each side resolves its own memory; here the initiator does.
             if (IsSharedMemory && addressing != otherAddressing)
                 return $"the other side names memory by {Describe(otherAddressing)}, this one by {Describe(addressing)}; give both the same VirtualAddressing";
         }
@@ -246,7 +246,7 @@ internal sealed class TransportDescription
 
     private static bool Differ<T>(T? one, T? other) => one is not null && other is not null && !EqualityComparer<T>.Default.Equals(one, other);
 
-    /// <summary>Layers that only observe (fi_hook(7)) don't change the data that is sent.</summary>
+    /// <summary>Removes layers that only observe (fi_hook(7)), because they don't change the data that is sent.</summary>
     private static string? WithoutHooks(string? provider) => provider?.Contains(HookPrefix, StringComparison.Ordinal) == true
         ? string.Join(';', provider.Split(';').Where(layer => !layer.StartsWith(HookPrefix, StringComparison.Ordinal)))
         : provider;

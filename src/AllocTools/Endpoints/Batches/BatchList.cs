@@ -19,12 +19,12 @@ internal sealed class BatchList
 
     public int Count => _entries.Count;
 
-    /// <summary>Bytes of all operations.</summary>
+    /// <summary>The total length of all operations in bytes.</summary>
     public long Length { get; private set; }
 
     public ReadOnlySpan<BatchEntry> Entries => CollectionsMarshal.AsSpan(_entries);
 
-    /// <summary>The peers of its operations.</summary>
+    /// <summary>The peers of the operations.</summary>
     public ReadOnlySpan<RmaDriverPeer> Peers => CollectionsMarshal.AsSpan(_peers);
 
     /// <returns>The operation's index.</returns>
@@ -83,7 +83,7 @@ internal sealed class BatchList
         }
     }
 
-    /// <summary>The error of starting a batch that has operations with a removed peer.</summary>
+    /// <summary>Creates the error of starting a batch that has operations with a removed peer.</summary>
     /// <param name="peer">The peer, as the transport knows it.</param>
     /// <param name="name">The peer, as users know it.</param>
     public InvalidOperationException Removed(RmaDriverPeer peer, RmaPeer? name) =>
@@ -91,10 +91,10 @@ internal sealed class BatchList
 
     public void LetGo() => LetGo(_holds.Count, _regions.Count);
 
-    /// <summary>Gives one operation its own hold, while <see cref="Hold"/> is in force, because it may end after the batch.</summary>
+    /// <summary>Gives one operation its own hold, because it may end after the batch. <see cref="Hold"/> must be in force.</summary>
     public RmaHold HoldAgain(int index) => CollectionsMarshal.AsSpan(_holds)[_entries[index].Buffer].Again();
 
-    /// <summary>Returns an operation as a single one, which keeps its own buffer and key, while <see cref="Hold"/> is in force.</summary>
+    /// <summary>Returns an operation as a single one, which keeps its own buffer and key. <see cref="Hold"/> must be in force.</summary>
     public RmaOperation TakeOut(int index, RmaPeer peer, out RmaHold hold)
     {
         BatchEntry entry = _entries[index];
@@ -122,12 +122,12 @@ internal sealed class BatchList
         }
     }
 
-    // Separate methods create the errors, because a closure is allocated at the beginning of its method.
+    // Separate methods create the errors, because a closure is allocated at the beginning of the method that contains it.
     private InvalidOperationException Returned(int buffer, InvalidOperationException error) => new(NameFirst(e => e.Buffer == buffer) + error.Message, error);
 
     private ObjectDisposedException Disposed(RemoteRegion region) => region.Disposed(NameFirst(e => e.Region == region));
 
-    /// <summary>The beginning of an error's message, which names the first operation with a property.</summary>
+    /// <summary>Returns the beginning of an error message, with the index of the first operation that matches.</summary>
     private string NameFirst(Predicate<BatchEntry> match) => $"Operation {_entries.FindIndex(match)} of a batch of {Count} can't be started: ";
 
     private void LetGo(int held, int used)
@@ -140,7 +140,7 @@ internal sealed class BatchList
 }
 
 /// <summary>
-/// An operation of a batch in the form that a slot needs: the address of its memory doesn't change while its buffer is
+/// An operation of a batch in the form that a slot needs. The address of its memory doesn't change while its buffer is
 /// rented.
 /// </summary>
 internal readonly struct BatchEntry
@@ -160,7 +160,7 @@ internal readonly struct BatchEntry
 
     public RmaOperationKind Kind { get; }
 
-    /// <summary>The number of its buffer in the list.</summary>
+    /// <summary>The number of the operation's buffer in the list.</summary>
     public int Buffer { get; }
 
     public nint Address { get; }

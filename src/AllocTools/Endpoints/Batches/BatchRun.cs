@@ -6,18 +6,18 @@ namespace AllocTools.Endpoints.Batches;
 
 /// <summary>Runs a batch, one run at a time: posts its operations, and ends when all posted operations have ended.</summary>
 /// <remarks>
-/// The thread that starts the run, and the threads that end its operations, post the next operations, one thread at a
-/// time. One word counts both the remaining operations and the requests to post more. The first thread to request posts
-/// for all, and stops when there are no new requests. If no operations are left then, it ends the run. So the end of an
-/// operation costs one addition, and threads that were not the first don't touch the run afterwards.
-/// The next operation, and with it the run, may have to wait in one of two places: in the queue, if the transport
-/// accepts nothing, or for a slot, if all are in use by others. Then it is <see cref="_heldUp"/>, which also counts as
-/// remaining, and is cleared by the thread that finds it gone from there. If a slot is missing while other operations
-/// of the run are outstanding, their ends request posting.
-/// FI_MORE is a promise: a provider may send nothing until an operation without the flag is posted. Therefore it is set
-/// only if the next operation has its slot and uses the same queue, and then that operation is posted even if another
-/// one has failed meanwhile. If the transport refuses that operation, the provider sends the waiting ones (fi_msg(3),
-/// since libfabric 2.5); for older versions one more operation is posted.
+/// The next operations are posted by the thread that starts the run, and by the threads that end its operations, one
+/// thread at a time. One word counts both the remaining operations and the requests to post more. The first thread to
+/// request posts for all, and stops when there are no new requests. If no operations are left then, it ends the run. So
+/// the end of an operation costs one addition, and threads that were not the first don't touch the run afterwards.
+/// The next operation, and with it the run, may have to wait in one of two places: in the queue if the transport accepts
+/// nothing, or for a slot if all are used by others. Then it is <see cref="_heldUp"/>, which also counts as remaining,
+/// and is cleared by the thread that finds it gone from there. If a slot is missing while other operations of the run
+/// are outstanding, their ends request posting.
+/// FI_MORE is a promise: a provider may send nothing until an operation without the flag is posted. The flag is
+/// therefore set only if the next operation has its slot and uses the same queue. That operation is then posted even if
+/// another one has failed meanwhile. If the transport refuses it, the provider sends the waiting ones (fi_msg(3), since
+/// libfabric 2.5); for older versions, one more operation is posted.
 /// </remarks>
 internal sealed class BatchRun : IValueTaskSource, IAwaited
 {
@@ -26,7 +26,7 @@ internal sealed class BatchRun : IValueTaskSource, IAwaited
 
     private const long None = -1;
 
-    /// <summary>The limit makes a turn end under any load, as with completions.</summary>
+    /// <summary>The maximum number of posts in a turn, so that a turn ends under any load, as with completions.</summary>
     private const int MostPostsPerTurn = 1024;
 
     private static readonly Action<object?> CancelCallback = static run => ((BatchRun)run!).RequestCancel();
@@ -50,7 +50,7 @@ internal sealed class BatchRun : IValueTaskSource, IAwaited
     private int _left;
     private long _started;
 
-    // Under the gate while the run goes on.
+    // Guarded by the gate while the run is in progress.
     private Exception? _error;
     private int _errorIndex;
     private int _failures;
@@ -75,7 +75,7 @@ internal sealed class BatchRun : IValueTaskSource, IAwaited
 
     public bool IsCancelRequested => _cancelRequested;
 
-    /// <summary>The index of the operation of a ticket, which also contains the number of the run.</summary>
+    /// <summary>Returns the index of a ticket's operation. A ticket also contains the number of the run.</summary>
     public static int IndexOf(long ticket) => (int)ticket;
 
     /// <exception cref="InvalidOperationException">The batch is running, or its last run was not awaited.</exception>
@@ -85,7 +85,7 @@ internal sealed class BatchRun : IValueTaskSource, IAwaited
             ThrowRunning();
     }
 
-    /// <summary>Starts a run, by a caller of the endpoint.</summary>
+    /// <summary>Starts a run. Called by a caller of the endpoint.</summary>
     /// <exception cref="InvalidOperationException">The batch is already running, or a buffer was returned.</exception>
     public void Start(long started, long deadline, CancellationToken cancellationToken)
     {
@@ -117,12 +117,12 @@ internal sealed class BatchRun : IValueTaskSource, IAwaited
     }
 
     /// <summary>
-    /// One of its operations has succeeded, and its slot is free. The caller must hold the progress turn, or post for
-    /// this run.
+    /// Called when one of the run's operations has succeeded and its slot is free. The caller must hold the progress turn,
+    /// or post for this run.
     /// </summary>
     public void OnSucceeded() => Serve(Ask - 1, inTurn: true);
 
-    /// <summary>One of its operations has failed. Any thread may call this.</summary>
+    /// <summary>Called when one of the run's operations has failed. Any thread may call this.</summary>
     public void OnFailed(long ticket, Exception error)
     {
         NoteFailure(IndexOf(ticket), error);
@@ -130,14 +130,14 @@ internal sealed class BatchRun : IValueTaskSource, IAwaited
         Serve(Ask - (wasHeldUp ? 2 : 1), inTurn: false);
     }
 
-    /// <summary>An operation has left the queue, because it was posted or has ended. The caller must hold the progress turn.</summary>
+    /// <summary>Called when an operation has left the queue, because it was posted or has ended. The caller must hold the progress turn.</summary>
     public void OnLeftQueue(long ticket)
     {
         if (TryTakeHeldUp(ticket))
             Serve(Ask - 1, inTurn: true);
     }
 
-    /// <summary>The resources of an operation that may end after the run. The run must have an operation left.</summary>
+    /// <summary>Returns the resources of an operation that may end after the run. The run must still have an operation left.</summary>
     public RmaHold HoldAgain(long ticket, out RemoteRegion? region)
     {
         int index = IndexOf(ticket);
@@ -157,14 +157,14 @@ internal sealed class BatchRun : IValueTaskSource, IAwaited
 
     public void OnCompleted(Action<object?> continuation, object? state, short token, ValueTaskSourceOnCompletedFlags flags)
     {
-        // Throws for a token of an earlier run, before anything is counted.
+        // This throws for a token of an earlier run, before anything is counted.
         _task.GetStatus(token);
         _awaiting.OnCompleted(ref _task, continuation, state, token, flags);
     }
 
     public void GetResult(short token)
     {
-        // This throws for a token of an earlier run, before the next one may begin, and for a result that is not available yet.
+        // This throws for a token of an earlier run, and if the result is not available yet, before the next run may begin.
         if (_task.GetStatus(token) == ValueTaskSourceStatus.Pending)
             throw new InvalidOperationException("The batch has not completed. Await its ValueTask, once; turn it into a Task with AsTask() to block on it.");
         if (!_awaiting.TryEnd(token))
@@ -175,7 +175,7 @@ internal sealed class BatchRun : IValueTaskSource, IAwaited
         }
         finally
         {
-            // From here on a second await of the same task throws.
+            // From here on, a second await of the same task throws.
             _task.Reset();
             Volatile.Write(ref _isRunning, 0);
         }
@@ -199,7 +199,7 @@ internal sealed class BatchRun : IValueTaskSource, IAwaited
         {
             Post(inTurn);
             long now = Volatile.Read(ref _word);
-            // An operation may also end, or be posted by a turn, while others are counted here.
+            // Meanwhile, operations may also end, or be posted by a turn, which changes the count.
             while (now >> 32 == word >> 32)
             {
                 long before = Interlocked.CompareExchange(ref _word, (uint)now, now);
@@ -215,12 +215,12 @@ internal sealed class BatchRun : IValueTaskSource, IAwaited
         }
     }
 
-    /// <summary>Posts as much as there are slots for and the transport takes.</summary>
+    /// <summary>Posts as many operations as there are slots for and the transport accepts.</summary>
     private void Post(bool inTurn)
     {
         ReadOnlySpan<BatchEntry> entries = List.Entries;
         OperationSlot? slot = null;
-        // Something was posted with FI_MORE last.
+        // Whether the last operation was posted with FI_MORE.
         bool isOwed = false;
         int posts = 0;
         while (_next < entries.Length)
@@ -255,7 +255,7 @@ internal sealed class BatchRun : IValueTaskSource, IAwaited
                     _starter.FreeSlot(following);
                 return;
             }
-            // After a refused operation nothing is promised; the promise before it still holds for one more operation.
+            // A refused operation promises nothing, but the promise before it still holds for one more operation.
             isOwed = status == RmaPostStatus.Refused ? isOwed && !mustStop && SharesQueue(entries, _next) : following is not null;
             slot = following;
         }
@@ -277,14 +277,14 @@ internal sealed class BatchRun : IValueTaskSource, IAwaited
     private static bool SharesQueue(ReadOnlySpan<BatchEntry> entries, int index) =>
         index < entries.Length && entries[index - 1].Kind == entries[index].Kind && entries[index - 1].Peer == entries[index].Peer;
 
-    /// <returns>What became of it; <see cref="RmaPostStatus.Full"/> where it is in the queue now.</returns>
+    /// <returns>The result; <see cref="RmaPostStatus.Full"/> if the operation is in the queue now.</returns>
     private RmaPostStatus Post(OperationSlot slot, in BatchEntry entry, bool hasMore, bool isPromised, bool inTurn, bool isLate)
     {
         long ticket = TicketOf(_next - 1);
         slot.Prepare(entry, this, ticket, hasMore, _starter.StartOfBatched(_started));
         if (!_starter.TryAdmit(slot, entry, isPromised, out Exception? reason))
         {
-            // Otherwise it has already ended, and reports that itself.
+            // Otherwise the operation has already ended, and reports that itself.
             if (reason is not null)
             {
                 NoteFailure(_next - 1, reason);
@@ -296,9 +296,9 @@ internal sealed class BatchRun : IValueTaskSource, IAwaited
         RmaPostStatus status = isLate ? RmaPostStatus.Full : _starter.Progress.Dispatch.PostOfBatch(slot, inTurn);
         if (status == RmaPostStatus.Full)
         {
-            // This must come first, because a turn may post it immediately.
+            // Marked first, because a turn may post it immediately.
             HoldUp(ticket);
-            // It may already have ended, before it was marked as held up.
+            // The operation may have ended even before it was marked as held up.
             if (!_starter.Progress.Dispatch.Queue(slot, use) && TryTakeHeldUp(ticket))
                 Interlocked.Decrement(ref _word);
         }
@@ -320,7 +320,7 @@ internal sealed class BatchRun : IValueTaskSource, IAwaited
 
     private bool MustStop() => _hasFailed || _cancelRequested;
 
-    /// <summary>Posts nothing more.</summary>
+    /// <summary>Skips the remaining operations, after a failure or a cancellation.</summary>
     private void Stop(int count)
     {
         if (!_hasFailed)
@@ -361,7 +361,7 @@ internal sealed class BatchRun : IValueTaskSource, IAwaited
     {
         // This waits for a running callback, which must not affect the next run.
         _cancellation.Dispose();
-        // This must happen before the awaiting code continues, because that code may return the buffers immediately.
+        // Released before the awaiting code continues, because that code may return the buffers immediately.
         List.LetGo();
         if (_error is null)
             _task.SetResult(true);

@@ -4,12 +4,12 @@ using AllocTools.Providers;
 
 namespace AllocTools.Endpoints.Drivers;
 
-/// <summary>Receives the completions and peers' notifications that a driver reads. It is valid only during <see cref="RmaEndpointDriver.ReadCompletions"/>.</summary>
+/// <summary>Receives the completions and peers' notifications that a driver reads. Valid only during <see cref="RmaEndpointDriver.ReadCompletions"/>.</summary>
 /// <remarks>
 /// <para>
-/// Each posted operation must be reported exactly once, even if it has already ended for its caller; a completion may
-/// be reported before the call that posted its operation has returned. Operation objects are reused: reporting one
-/// twice would end another operation while the transport still uses its buffer.
+/// Each posted operation must be reported exactly once, even if it has already ended for its caller. A completion may be
+/// reported before the call that posted its operation has returned. Operation objects are reused: reporting one twice
+/// would end another operation while the transport still uses its buffer.
 /// </para>
 /// <para>
 /// A report may post before it returns: the next part of the operation, its next stage, or the next operation of a
@@ -36,7 +36,7 @@ public sealed class RmaDriverCompletions
         _notifications = notifications;
     }
 
-    /// <summary>The operation with an index.</summary>
+    /// <summary>Gets the operation with an index.</summary>
     /// <param name="index"><see cref="RmaDriverOperation.Index"/>.</param>
     public RmaDriverOperation this[int index] => _slots[index];
 
@@ -78,8 +78,8 @@ public sealed class RmaDriverCompletions
     /// Reports that an operation has completed a stage that only the driver knows, such as a query to the peer, and must be posted again.
     /// </summary>
     /// <param name="index">The operation.</param>
-    /// <param name="isNext">Whether to post it now, before anything else; otherwise in its turn, before all waiting operations.</param>
-    /// <returns>False: it is being cancelled, or has ended for its caller; report its end.</returns>
+    /// <param name="isNext">Whether to post it now, before anything else. Otherwise a later turn posts it, before all waiting operations.</param>
+    /// <returns>False if the operation is being cancelled, or has ended for its caller; report its end.</returns>
     public bool TryContinue(int index, bool isNext)
     {
         OperationSlot slot = _slots[index];
@@ -134,10 +134,10 @@ public sealed class RmaDriverCompletions
 
     /// <summary>Ends an operation that will never complete, because another peer is lost.</summary>
     /// <param name="index">The operation.</param>
-    /// <param name="heldUpBy">The peer that is lost, such as "peer 3".</param>
+    /// <param name="heldUpBy">The lost peer, such as "peer 3".</param>
     /// <param name="keepBuffer">Whether the operation's own peer may still access the buffer, which then stays
     /// quarantined until the endpoint is closed.</param>
-    /// <returns>False: its caller is just being notified; try again later.</returns>
+    /// <returns>False if its caller is being notified right now; try again later.</returns>
     public bool TryGiveUp(int index, string heldUpBy, bool keepBuffer)
     {
         OperationSlot slot = _slots[index];

@@ -5,7 +5,7 @@ namespace AllocTools.Endpoints.Drivers;
 
 /// <summary>
 /// An operation, or the part of it that a driver must post. There is one object for each operation that may be
-/// outstanding; the objects are reused.
+/// outstanding, and the objects are reused.
 /// </summary>
 [Experimental(ExperimentalId.Providers)]
 public abstract class RmaDriverOperation

@@ -14,7 +14,7 @@ public readonly record struct RmaPostResult
         Length = length;
     }
 
-    /// <summary>The transport has it; its completion will be reported.</summary>
+    /// <summary>The transport has accepted the operation; its completion will be reported.</summary>
     public static RmaPostResult Posted => default;
 
     /// <summary>The transport accepts nothing now; the endpoint tries again, in the order of the calls.</summary>
@@ -26,26 +26,26 @@ public readonly record struct RmaPostResult
     /// <summary>The transport's code, for <see cref="RmaPostStatus.Refused"/>.</summary>
     public int Error { get; }
 
-    /// <summary>Bytes, for <see cref="RmaPostStatus.Done"/>.</summary>
+    /// <summary>The number of bytes that were moved, for <see cref="RmaPostStatus.Done"/>.</summary>
     public long Length { get; }
 
     /// <summary>
-    /// The operation has already completed; no completion will be reported. This is not allowed for a receive, whose
-    /// completion names the sender.
+    /// The operation has already completed; no completion will be reported. Not allowed for a receive, whose completion
+    /// includes the sender.
     /// </summary>
-    /// <param name="length">The bytes that were moved.</param>
+    /// <param name="length">The number of bytes that were moved.</param>
     public static RmaPostResult Done(long length) => new(RmaPostStatus.Done, 0, length);
 
-    /// <summary>The transport refused it.</summary>
+    /// <summary>The transport refused the operation.</summary>
     /// <param name="error">The transport's code, positive.</param>
     public static RmaPostResult Refused(int error) => new(RmaPostStatus.Refused, error, 0);
 }
 
-/// <summary>The result of posting an operation.</summary>
+/// <summary>The status of a posted operation.</summary>
 [Experimental(ExperimentalId.Providers)]
 public enum RmaPostStatus
 {
-    /// <summary>The transport has it.</summary>
+    /// <summary>The transport has accepted the operation.</summary>
     Posted = 0,
 
     /// <summary>The transport accepts nothing now.</summary>
@@ -54,7 +54,7 @@ public enum RmaPostStatus
     /// <summary>The operation has completed.</summary>
     Done = 2,
 
-    /// <summary>The transport refused it.</summary>
+    /// <summary>The transport refused the operation.</summary>
     Refused = 3,
 }
 
@@ -73,12 +73,12 @@ public enum RmaReadResult
 [Experimental(ExperimentalId.Providers)]
 public enum RmaWaitState
 {
-    /// <summary>It may.</summary>
+    /// <summary>The thread may wait.</summary>
     Ready = 0,
 
-    /// <summary>There may be completions already: read them first.</summary>
+    /// <summary>There may already be completions: read them first.</summary>
     ReadFirst = 1,
 
-    /// <summary>It can no longer be waited for.</summary>
+    /// <summary>The descriptor can no longer be waited for.</summary>
     Broken = 2,
 }

@@ -13,10 +13,10 @@ internal interface IAwaited
 
 /// <summary>Lets awaiting threads make progress before they suspend.</summary>
 /// <remarks>
-/// An await that finds its operation pending takes progress turns until the operation has ended: then it continues
+/// An await that finds its operation pending makes progress turns until the operation has ended. Then it continues
 /// without a switch to another thread. If nothing happens for <see cref="SpinTimes"/> times
-/// <see cref="RmaEndpointOptions.SpinTime"/>, it suspends, and the endpoint's thread continues. Only the first question
-/// for each operation makes progress. An await makes one turn only
+/// <see cref="RmaEndpointOptions.SpinTime"/>, it suspends, and the endpoint's thread continues. Only the first status
+/// query for each operation makes progress. An await makes only one turn
 /// <list type="bullet">
 /// <item>if other work is queued for this thread of the pool, or half of the processors already spin in this process,</item>
 /// <item>usually if the last awaits of its kind have spun in vain, because they are long, or depend on data that the
@@ -46,9 +46,9 @@ internal sealed class AwaitHelp
     private const int MostOtherWork = 8;
 
     /// <summary>
-    /// How many times <see cref="RmaEndpointOptions.SpinTime"/> an await spins: longer than two wake-ups take: one that
-    /// spinning saves, and one that a suspended peer needs. Otherwise each of the two would be too late for the other,
-    /// and both would stay slow.
+    /// How many times <see cref="RmaEndpointOptions.SpinTime"/> an await spins. That is longer than two wake-ups take: the
+    /// one that spinning saves, and the one that a suspended peer needs. Otherwise each side would be too late for the
+    /// other, and both would stay slow.
     /// </summary>
     private const int SpinTimes = 10;
 
@@ -81,7 +81,7 @@ internal sealed class AwaitHelp
     private int _untilSample;
     private int _otherWork;
 
-    /// <param name="run">Makes progress, unless another thread does; true when anything happened.</param>
+    /// <param name="run">Makes progress, unless another thread does; returns true if anything happened.</param>
     /// <param name="gate">Prevents the endpoint from being closed meanwhile.</param>
     /// <param name="spinTime">How long an await spins.</param>
     public AwaitHelp(Func<bool> run, CallGate gate, TimeSpan spinTime)
@@ -94,16 +94,16 @@ internal sealed class AwaitHelp
         _mostSpinning = Math.Max(1, Environment.ProcessorCount / 2);
     }
 
-    /// <summary>Whether an await makes progress, so that the endpoint's thread need not.</summary>
+    /// <summary>Whether an await is making progress, so that the endpoint's thread need not.</summary>
     public bool IsRunning => Volatile.Read(ref _spinning) > 0;
 
     /// <summary>How often an await has made progress. The count may be too low if two threads count at the same time.</summary>
     public int Count => Volatile.Read(ref _count);
 
-    /// <summary>Whether an await has suspended.</summary>
+    /// <summary>Whether any await is suspended.</summary>
     public bool HasSuspended => Volatile.Read(ref _suspended) > 0;
 
-    /// <summary>An operation with a task is about to start.</summary>
+    /// <summary>Called when an operation with a task is about to start.</summary>
     public void NoteStart(OperationSlot slot)
     {
         _latest = slot;
@@ -117,7 +117,7 @@ internal sealed class AwaitHelp
     }
 
     /// <summary>Makes progress for an operation that is about to be awaited.</summary>
-    /// <returns>True where it has ended.</returns>
+    /// <returns>True if the operation has ended.</returns>
     public bool TryEnd(OperationSlot slot, short token)
     {
         // If an operation was started before others but is awaited after them, its caller has nothing else to do.
@@ -137,9 +137,9 @@ internal sealed class AwaitHelp
     /// <summary>Makes progress for an awaitable that is about to be awaited.</summary>
     /// <param name="awaited">The awaitable.</param>
     /// <param name="token">The version of its task.</param>
-    /// <param name="kind">Awaits of one kind take about as long.</param>
-    /// <param name="maySpin">Whether it is worth more than one turn.</param>
-    /// <returns>True where it has ended.</returns>
+    /// <param name="kind">The kind; awaits of one kind take about equally long.</param>
+    /// <param name="maySpin">Whether it may make more than one turn.</param>
+    /// <returns>True if the awaitable has ended.</returns>
     public bool TryEnd(IAwaited awaited, short token, int kind, bool maySpin = true)
     {
         if (!_gate.TryEnter())
@@ -163,7 +163,7 @@ internal sealed class AwaitHelp
         }
     }
 
-    /// <summary>Notes that an await suspends. It is called before the endpoint's thread is woken, with a fence in between.</summary>
+    /// <summary>Notes that an await suspends. Called before the endpoint's thread is woken, with a fence in between.</summary>
     public void Suspend() => Interlocked.Increment(ref _suspended);
 
     /// <summary>Notes that the result of an await that had suspended was taken.</summary>

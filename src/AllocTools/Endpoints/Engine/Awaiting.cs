@@ -3,7 +3,7 @@ using System.Threading.Tasks.Sources;
 namespace AllocTools.Endpoints.Engine;
 
 /// <summary>
-/// The behaviour of an endpoint's task when it is awaited: it first makes progress (<see cref="AwaitHelp"/>), then it
+/// Defines what an endpoint's task does when it is awaited: it first makes progress (<see cref="AwaitHelp"/>), and then
 /// suspends.
 /// </summary>
 internal struct Awaiting
@@ -20,22 +20,22 @@ internal struct Awaiting
         _inline = runsInline ? new InlineContinuation() : null;
     }
 
-    /// <summary>The source of the task.</summary>
+    /// <summary>Creates the source of the task.</summary>
     public readonly ManualResetValueTaskSourceCore<T> CreateTask<T>() => new() { RunContinuationsAsynchronously = _inline is null };
 
-    /// <summary>Starts a new use of its task.</summary>
-    /// <param name="version">The task's.</param>
+    /// <summary>Starts a new use of the task.</summary>
+    /// <param name="version">The task's version.</param>
     public void Begin(short version)
     {
         _hasHelped = false;
         Volatile.Write(ref _owner, OwnerOf(version));
     }
 
-    /// <summary>Called when it is pending and about to be awaited.</summary>
-    /// <returns>True: no progress was made for it yet, and the caller must make it now.</returns>
+    /// <summary>Called when the task is pending and about to be awaited.</summary>
+    /// <returns>True if no progress was made for it yet, so that the caller must make it now.</returns>
     public bool TryBeginHelp() => !_hasHelped && (_hasHelped = true);
 
-    /// <summary>Its await suspends.</summary>
+    /// <summary>Called when an await of the task suspends.</summary>
     public void OnCompleted<T>(ref ManualResetValueTaskSourceCore<T> task, Action<object?> continuation, object? state, short token, ValueTaskSourceOnCompletedFlags flags)
     {
         if (Interlocked.Exchange(ref _isSuspended, 1) == 0)
@@ -59,8 +59,8 @@ internal struct Awaiting
         }
     }
 
-    /// <summary>Its result is taken.</summary>
-    /// <returns>False: it was already taken, possibly at the same time; the task may have a new use by now.</returns>
+    /// <summary>Called when the result is taken.</summary>
+    /// <returns>False if it was already taken, possibly at the same time; the task may have a new use by now.</returns>
     public bool TryEnd(short token)
     {
         if (Interlocked.CompareExchange(ref _owner, 0, OwnerOf(token)) != OwnerOf(token))
@@ -70,6 +70,6 @@ internal struct Awaiting
         return true;
     }
 
-    /// <summary>The version that may take the result; 0 for none.</summary>
+    /// <summary>Encodes the version whose await may take the result. Never 0, which stands for none.</summary>
     private static int OwnerOf(short version) => (1 << 16) | (ushort)version;
 }

@@ -8,7 +8,7 @@ internal sealed class CallGate
     private readonly TaskCompletionSource _empty = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private int _calls;
 
-    /// <summary>Begins a call. False: it is closed.</summary>
+    /// <summary>Begins a call. Returns false if the gate is closed.</summary>
     public bool TryEnter()
     {
         if ((Interlocked.Increment(ref _calls) & ClosedBit) == 0)
@@ -27,7 +27,7 @@ internal sealed class CallGate
     /// <summary>Whether calls are refused.</summary>
     public bool IsClosed => (Volatile.Read(ref _calls) & ClosedBit) != 0;
 
-    /// <summary>Completes when it is closed and the last call has ended.</summary>
+    /// <summary>Completes when the gate is closed and the last call has ended.</summary>
     public Task Empty => _empty.Task;
 
     /// <summary>Refuses further calls. Returns false if another thread has already closed the gate.</summary>

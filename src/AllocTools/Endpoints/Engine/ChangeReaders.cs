@@ -4,7 +4,7 @@ using System.Threading.Channels;
 namespace AllocTools.Endpoints.Engine;
 
 /// <summary>Reports changes to readers. Readers run on their own threads, and a slow reader loses the oldest reports.</summary>
-/// <typeparam name="T">A change.</typeparam>
+/// <typeparam name="T">The type of a change.</typeparam>
 internal sealed class ChangeReaders<T>
 {
     private const int Room = 1024;
@@ -22,7 +22,7 @@ internal sealed class ChangeReaders<T>
         }
     }
 
-    /// <summary>The changes from this call on, until <see cref="Close"/>.</summary>
+    /// <summary>Reads the changes from this call on, until <see cref="Close"/>.</summary>
     public IAsyncEnumerable<T> ReadAsync(CancellationToken cancellationToken)
     {
         var reader = Channel.CreateBounded<T>(new BoundedChannelOptions(Room) { FullMode = BoundedChannelFullMode.DropOldest, SingleReader = true });

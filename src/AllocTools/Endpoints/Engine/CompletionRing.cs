@@ -1,6 +1,6 @@
 namespace AllocTools.Endpoints.Engine;
 
-/// <summary>The completions of operations without a task, until <see cref="IRmaEndpoint.Poll"/> takes them.</summary>
+/// <summary>Keeps the completions of operations without a task until <see cref="IRmaEndpoint.Poll"/> takes them.</summary>
 /// <remarks>The lock spins, because it is held only for a copy and is hardly ever contended.</remarks>
 internal sealed class CompletionRing(int capacity)
 {

@@ -5,15 +5,15 @@ using AllocTools.Validation;
 
 namespace AllocTools.Endpoints.Engine;
 
-/// <summary>The checks of operations that all endpoints make.</summary>
+/// <summary>Checks the arguments of operations, for all endpoints.</summary>
 internal static class EndpointChecks
 {
     private static readonly TimeSpan Longest = TimeSpan.FromHours(24);
 
     /// <summary>
-    /// Checks an operation before it is started: each mistake causes the same exception whatever the transport, and
-    /// names the parameter of the method that starts the operation with a task. <see cref="AsPosted"/> changes that to
-    /// the parameter of <see cref="IRmaEndpoint.TryPost"/>.
+    /// Checks an operation before it is started. Each mistake causes the same exception on every transport, which names
+    /// the parameter of the method that starts the operation with a task. <see cref="AsPosted"/> changes that to the
+    /// parameter of <see cref="IRmaEndpoint.TryPost"/>.
     /// </summary>
     /// <param name="endpoint">The endpoint.</param>
     /// <param name="context">Its context.</param>
@@ -59,7 +59,7 @@ internal static class EndpointChecks
     private static string? OtherProvider(IRmaContext context, IRmaContext own) =>
         context.Traits.ProviderName == own.Traits.ProviderName ? null : context.Traits.ProviderName;
 
-    /// <summary>The name of the parameter with an operation's own memory.</summary>
+    /// <summary>Returns the name of the parameter that holds an operation's local memory.</summary>
     public static string LocalNameOf(RmaOperationKind kind) => kind switch
     {
         RmaOperationKind.Write => "source",
@@ -68,7 +68,7 @@ internal static class EndpointChecks
         _ => "buffer",
     };
 
-    /// <summary>The name of the parameter with an operation's peer, or the peer's memory.</summary>
+    /// <summary>Returns the name of the parameter that holds an operation's peer, or the peer's memory.</summary>
     public static string RemoteNameOf(RmaOperationKind kind) => kind switch
     {
         RmaOperationKind.Write => "destination",
@@ -78,7 +78,7 @@ internal static class EndpointChecks
 
     /// <summary>Converts the error to that of a posted operation, which is a single parameter.</summary>
     /// <param name="error">The error, which names another parameter.</param>
-    /// <param name="parameter">The parameter.</param>
+    /// <param name="parameter">The name of the posted operation's parameter.</param>
     public static ArgumentException AsPosted(ArgumentException error, string parameter)
     {
         string suffix = $" (Parameter '{error.ParamName}')";
@@ -93,7 +93,7 @@ internal static class EndpointChecks
             throw new ArgumentException("The peer is the default value; insert it at this endpoint (InsertPeer).", parameter);
         if (ReferenceEquals(peer.Owner, endpoint))
             return;
-        // The message names the argument: for a write or read, it is memory that the other endpoint has imported.
+        // The message describes the argument: for a write or read, that is memory that the other endpoint has imported.
         string what = parameter is "source" or "destination" ? $"The remote memory was imported by another endpoint, from peer {peer.Handle}" : $"Peer {peer.Handle} was inserted at another endpoint";
         throw new ArgumentException(
             $"{what} ({Describe(peer.Owner)}), and can't be used at this one ({Describe(endpoint)}). Insert the peer here (InsertPeer), and import its memory here (Import).",

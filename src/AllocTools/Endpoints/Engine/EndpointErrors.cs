@@ -22,7 +22,7 @@ internal sealed class EndpointErrors(RmaEndpoint endpoint, RmaEndpointDriver dri
 
     private const string TruncatedName = "FI_ETRUNC";
 
-    /// <summary>The error of an operation that the transport reports as failed, or the loss of its peer.</summary>
+    /// <summary>Creates the error of an operation that the transport reports as failed, or that of the loss of its peer.</summary>
     /// <param name="slot">The operation.</param>
     /// <param name="error">The transport's code.</param>
     /// <param name="detail">Further details from the transport; null if it accepted nothing of the operation.</param>
@@ -48,7 +48,7 @@ internal sealed class EndpointErrors(RmaEndpoint endpoint, RmaEndpointDriver dri
         };
     }
 
-    /// <summary>A message was longer than its receive.</summary>
+    /// <summary>Creates the error of a receive that was shorter than its message.</summary>
     /// <param name="room">The receive's length in bytes.</param>
     /// <param name="messageLength">The message's length in bytes; null if the transport does not report it.</param>
     public RmaMessageTruncatedException Truncated(long room, long? messageLength) => new(
@@ -77,7 +77,7 @@ internal sealed class EndpointErrors(RmaEndpoint endpoint, RmaEndpointDriver dri
         TimedOut,
         driver.NameOf(TimedOut));
 
-    /// <summary>The endpoint's completions can no longer be read.</summary>
+    /// <summary>Creates the error after which the endpoint's completions can no longer be read.</summary>
     public RmaOperationException NoProgress(RmaOperationKind kind, long length, RmaException failure) => new(
         $"{kind} of {InWords.Size(length)} was ended or refused: its endpoint on provider '{provider}' can no longer make progress. {failure.Message} Close the endpoint and open another.",
         kind,
@@ -86,7 +86,7 @@ internal sealed class EndpointErrors(RmaEndpoint endpoint, RmaEndpointDriver dri
         failure);
 
     /// <summary>
-    /// The error of a call on a closed endpoint. An operation that was accepted before ends with
+    /// Creates the error of a call on a closed endpoint. An operation that was accepted before ends with
     /// <see cref="EndpointClosed"/>.
     /// </summary>
     public ObjectDisposedException Disposed() => new(
@@ -105,7 +105,7 @@ internal sealed class EndpointErrors(RmaEndpoint endpoint, RmaEndpointDriver dri
         Canceled,
         driver.NameOf(Canceled));
 
-    /// <summary>The error of an operation whose completion will never be known, because another peer was lost.</summary>
+    /// <summary>Creates the error of an operation whose completion will never be known, because another peer was lost.</summary>
     public RmaOperationException HeldUp(OperationSlot slot, string by) => new(
         $"{slot.Kind} of {InWords.Size(slot.WholeLength)} was ended on provider '{provider}': its completion was held up behind an operation to {by}, which is lost. It may have been done. "
         + "Its own peer is not lost, and later operations to it go on; the buffer is quarantined until the endpoint is closed.",
@@ -116,11 +116,11 @@ internal sealed class EndpointErrors(RmaEndpoint endpoint, RmaEndpointDriver dri
         IsTransient = true,
     };
 
-    /// <summary>The error of an operation whose peer is lost; null if it is not lost, or was removed.</summary>
+    /// <summary>Returns the error of an operation whose peer is lost; null if the peer is not lost, or was removed.</summary>
     public RmaPeerLostException? FindLoss(OperationSlot slot) =>
         slot.Peer is { IsRemoved: false, Loss: { } loss } peer ? PeerLost(slot.Kind, slot.WholeLength, PeerOf(peer)!.Value, loss) : null;
 
-    /// <summary>Why an operation can't be sent to its peer: the peer was removed, or is lost. Null if it can.</summary>
+    /// <summary>Returns why an operation can't be sent to its peer: the peer was removed, or is lost. Null if it can be sent.</summary>
     public Exception? FindReasonAgainst(in RmaOperation operation)
     {
         if (operation.Kind == RmaOperationKind.Receive)
@@ -141,7 +141,7 @@ internal sealed class EndpointErrors(RmaEndpoint endpoint, RmaEndpointDriver dri
         $"This RmaPeer, peer {peer} of provider '{provider}', is not known to the endpoint: it was removed, or the peer has been inserted again since. Use the RmaPeer that InsertPeer returned last, and import the peer's memory with it.",
         parameter);
 
-    /// <summary>A peer, as users have it.</summary>
+    /// <summary>Returns a peer in the form that users see.</summary>
     public RmaPeer? PeerOf(RmaDriverPeer? peer) => peer is null ? null : new RmaPeer(endpoint, peer);
 
     private RmaPeerLostException PeerLost(RmaOperationKind kind, long length, RmaPeer peer, PeerLoss loss) => new(

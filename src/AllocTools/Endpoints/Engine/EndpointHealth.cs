@@ -4,7 +4,7 @@ using Microsoft.Extensions.Logging;
 
 namespace AllocTools.Endpoints.Engine;
 
-/// <summary>The state that a context's endpoints report for health checks, and the timers that monitor them.</summary>
+/// <summary>Holds the state that a context's endpoints report for health checks, and the timers that monitor them.</summary>
 internal sealed class EndpointHealth
 {
     private readonly ConcurrentDictionary<object, string> _hindrances = new();
@@ -31,16 +31,16 @@ internal sealed class EndpointHealth
     /// <summary>Monitors the threads of the endpoints.</summary>
     public StuckTurnWatch.Rounds StuckTurns { get; }
 
-    /// <summary>Monitors the peers of endpoints: lost ones that the transport does not report, and slow ones.</summary>
+    /// <summary>Monitors the endpoints' peers: lost ones that the transport does not report, and slow ones.</summary>
     public PeerWatch PeerWatch { get; }
 
-    /// <summary>The first failure of an endpoint's progress, which stays; or the error of a stuck endpoint, while it is stuck.</summary>
+    /// <summary>The first failure of an endpoint's progress, which is permanent; or the error of a stuck endpoint, while it is stuck.</summary>
     public RmaException? Failure => Volatile.Read(ref _failure)
         ?? (Volatile.Read(ref _stuckEndpoints) == 0 ? null : new RmaException($"A call into provider '{Provider}' does not return: {_stuckReasons}, or the machine is busy."));
 
     public IReadOnlyCollection<string> Hindrances => [.. _hindrances.Values];
 
-    /// <summary>Reports the present problem of an endpoint; null if there is none.</summary>
+    /// <summary>Reports the current problem of an endpoint; null if there is none.</summary>
     public void ReportHindrance(object endpoint, string? hindrance)
     {
         if (hindrance is null)
@@ -67,6 +67,6 @@ internal sealed class EndpointHealth
         Interlocked.Increment(ref _stuckEndpoints);
     }
 
-    /// <summary>The call has returned.</summary>
+    /// <summary>Reports that the stuck call has returned.</summary>
     public void ReportReturned() => Interlocked.Decrement(ref _stuckEndpoints);
 }

@@ -9,8 +9,8 @@ namespace AllocTools.Endpoints.Engine;
 /// ones.
 /// </summary>
 /// <remarks>
-/// Any thread may post; only the thread that has the turn does the rest. An operation that timed out stays in its slot,
-/// with its buffer quarantined, until its completion arrives or the endpoint is closed.
+/// Any thread may post; only the thread that has the turn does everything else. An operation that timed out keeps its
+/// slot, with its buffer quarantined, until its completion arrives or the endpoint is closed.
 /// </remarks>
 internal sealed class EndpointProgress
 {
@@ -54,7 +54,7 @@ internal sealed class EndpointProgress
     /// <summary>The object to which the driver reports completions.</summary>
     public RmaDriverCompletions Completions { get; }
 
-    /// <summary>From now on, continuations that are due after a turn run there.</summary>
+    /// <summary>Makes continuations that are due after a turn run on the turn's thread from now on.</summary>
     public void RunInline() => _runsInline = true;
 
     public void NoteLoss() => _overdue.NoteLoss();
@@ -65,7 +65,7 @@ internal sealed class EndpointProgress
     /// <summary>The earliest time at which something may be overdue, as a timestamp.</summary>
     public long NextDeadline => _earliest.Value;
 
-    /// <summary>The start of an operation with that time-out, as a timestamp.</summary>
+    /// <summary>Returns the start of an operation with that time-out, as a timestamp.</summary>
     public long StartOf(TimeSpan timeout) => _clock is null || _counters.IsTimed ? _time.GetTimestamp() : _clock.Start(timeout);
 
     /// <inheritdoc cref="OverdueOperations.Looks"/>
@@ -75,12 +75,12 @@ internal sealed class EndpointProgress
 
     public void NoteCancel() => _overdue.NoteCancel();
 
-    /// <summary>Called when an operation was ended while it was prepared, and is not posted: a turn frees its slot.</summary>
+    /// <summary>Called when an operation was ended while it was prepared, and is not posted. A turn frees its slot.</summary>
     public void LeaveToTurn(OperationSlot slot) => _ending.LeaveToTurn(slot, slot.Use);
 
     /// <summary>Makes progress, unless another thread does.</summary>
     /// <param name="clearSignal">Whether the driver must clear a signal that stays set.</param>
-    /// <returns>True when anything happened.</returns>
+    /// <returns>True if anything happened.</returns>
     public bool TryRun(bool clearSignal = false)
     {
         // The start of the turn is needed only for monitoring the endpoint's own thread.
@@ -121,9 +121,9 @@ internal sealed class EndpointProgress
     }
 
     /// <summary>
-    /// On the endpoint's own thread this runs code of the application, which is monitored like a turn, so that
-    /// operations still time out meanwhile. Callers that make progress run it after they have left the endpoint,
-    /// because the code may close the endpoint.
+    /// Runs due continuations on the endpoint's own thread. They are code of the application, and are monitored like a
+    /// turn, so that operations still time out meanwhile. Callers that make progress run continuations after they have left
+    /// the endpoint, because the code may close the endpoint.
     /// </summary>
     private void RunContinuations()
     {
@@ -143,19 +143,19 @@ internal sealed class EndpointProgress
     }
 
     /// <summary>
-    /// The start of the present turn, or of an inline continuation on the endpoint's thread, as a timestamp;
-    /// <see cref="ProgressTurn.Nobody"/> for neither.
+    /// The start of the current turn, or of an inline continuation on the endpoint's thread, as a timestamp;
+    /// <see cref="ProgressTurn.Nobody"/> if there is neither.
     /// </summary>
     public long TurnStart => Math.Min(_turn.Start, Volatile.Read(ref _continuing));
 
-    /// <summary>Whether an inline continuation runs on the endpoint's thread.</summary>
+    /// <summary>Whether an inline continuation is running on the endpoint's thread.</summary>
     public bool IsContinuing => Volatile.Read(ref _continuing) != ProgressTurn.Nobody;
 
     /// <summary>Ends overdue or cancelled operations while the turn is stuck.</summary>
     public void EndOverdueWithoutTurn() => _overdue.EndWithoutTurn(_time.GetTimestamp());
 
     /// <summary>Marks progress as impossible: ends outstanding operations, and refuses new ones.</summary>
-    /// <returns>False if that was already known.</returns>
+    /// <returns>False if it was already marked.</returns>
     public bool TryBreak(RmaException failure)
     {
         if (Interlocked.CompareExchange(ref _failure, failure, null) is not null)
@@ -175,8 +175,8 @@ internal sealed class EndpointProgress
     }
 
     /// <summary>
-    /// Asks the transport to cancel its operations, whose owners have already been notified, and waits for that. The
-    /// buffers of operations that don't complete in time stay held.
+    /// Asks the transport to cancel its operations, whose owners have already been notified, and waits until they have
+    /// completed. The buffers of operations that don't complete in time stay held.
     /// </summary>
     /// <returns>True if all operations have completed.</returns>
     public bool TryRecall(TimeSpan limit)
@@ -189,7 +189,7 @@ internal sealed class EndpointProgress
             // Even if the queue could not be read before, it is tried once more.
             for (int turns = 0; HasOutstanding(); turns++)
             {
-                // One turn may have been stuck for all that time.
+                // A single turn may have been stuck for the whole time.
                 if (turns >= FewestRecallTurns && _time.GetElapsedTime(start) >= limit)
                     return false;
                 if (!TryRun())
@@ -207,9 +207,9 @@ internal sealed class EndpointProgress
     }
 
     /// <summary>
-    /// Posts waiting operations for some turns: an operation that was posted with FI_MORE may not start without the
-    /// next one, and if closing does not drop it, it would never complete. The endpoint has no thread and no callers at
-    /// this point.
+    /// Posts waiting operations for some turns. An operation that was posted with FI_MORE may not start without the next
+    /// one, and if closing does not drop it, it would never complete. At this point the endpoint has no thread and no
+    /// callers.
     /// </summary>
     public void PostWaiting()
     {
@@ -242,7 +242,7 @@ internal sealed class EndpointProgress
     {
         foreach (OperationSlot slot in _slots)
         {
-            // This includes operations whose owner another thread is just notifying, because the fabric may still have them.
+            // This includes operations whose owner another thread is notifying right now, because the fabric may still have them.
             if (slot.State is not (OperationState.Free or OperationState.Ended))
                 return true;
         }
@@ -267,7 +267,7 @@ internal sealed class EndpointProgress
         }
     }
 
-    /// <summary>Returns false if it was changed at the same time.</summary>
+    /// <summary>Returns false if the state was changed at the same time.</summary>
     private bool TryEnd(OperationSlot slot)
     {
         long word = slot.Word;

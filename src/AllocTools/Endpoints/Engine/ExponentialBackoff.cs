@@ -1,10 +1,10 @@
 namespace AllocTools.Endpoints.Engine;
 
-/// <summary>Delays that double with each failure, up to a longest one.</summary>
+/// <summary>Computes delays that double with each failure, up to a maximum.</summary>
 internal static class ExponentialBackoff
 {
-    /// <param name="failures">How many failures there have been in a row, 1 or more.</param>
-    /// <param name="delay">The delay after the first one.</param>
+    /// <param name="failures">The number of failures in a row, 1 or more.</param>
+    /// <param name="delay">The delay after the first failure.</param>
     /// <param name="maxDelay">The longest delay.</param>
     public static TimeSpan After(int failures, TimeSpan delay, TimeSpan maxDelay)
     {

@@ -1,6 +1,6 @@
 namespace AllocTools.Endpoints.Engine;
 
-/// <summary>Is notified when its operations end, without a task for each (<see cref="RmaEndpoint.TryStart"/>).</summary>
+/// <summary>An owner that is notified when its operations end, without a task for each (<see cref="RmaEndpoint.TryStart"/>).</summary>
 internal interface IOperationOwner
 {
     /// <summary>
@@ -8,7 +8,7 @@ internal interface IOperationOwner
     /// not block or throw; it may start operations, but must not dispose the endpoint.
     /// </summary>
     /// <param name="context">The operation's <see cref="RmaOperation.Context"/>.</param>
-    /// <param name="error">Why it failed, possibly with its buffer quarantined; null if it succeeded.</param>
+    /// <param name="error">Why the operation failed, possibly with its buffer quarantined; null if it succeeded.</param>
     void OnEnded(ulong context, Exception? error);
 
     /// <summary>
@@ -16,6 +16,6 @@ internal interface IOperationOwner
     /// reach the peer at any time until the endpoint is closed.
     /// </summary>
     /// <param name="context">The operation's <see cref="RmaOperation.Context"/>.</param>
-    /// <param name="error">Why it was given up.</param>
+    /// <param name="error">Why the operation was given up.</param>
     void OnAbandoned(ulong context, Exception error);
 }

@@ -8,22 +8,22 @@ internal interface IWaker : IDisposable
     /// <summary>Ends a wait, or the next one.</summary>
     void Wake();
 
-    /// <summary>Called before a wait: any event from now on ends it.</summary>
+    /// <summary>Called before a wait. Any event from now on ends the wait.</summary>
     void Prepare()
     {
     }
 
-    /// <summary>Starts to note activity of peers, for <see cref="HasRung"/>.</summary>
+    /// <summary>Starts to note the activity of peers, for <see cref="HasRung"/>.</summary>
     void Listen()
     {
     }
 
-    /// <summary>Whether a peer has posted an operation since; false if that can't be known.</summary>
+    /// <summary>Whether a peer has posted an operation since Listen was called; false if that can't be known.</summary>
     bool HasRung => false;
 
-    /// <summary>Waits until woken or until the time is over.</summary>
+    /// <summary>Waits until the loop is woken or the time is up.</summary>
     /// <param name="longest">The longest wait.</param>
-    /// <param name="forCompletions">Whether a readable descriptor of the completion queue ends the wait, too.</param>
+    /// <param name="forCompletions">Whether the wait also ends when the completion queue's descriptor is readable.</param>
     WaitEnd Wait(TimeSpan longest, bool forCompletions);
 }
 

@@ -8,8 +8,8 @@ namespace AllocTools.Endpoints.Engine;
 /// continuation.
 /// </summary>
 /// <remarks>
-/// Continuations of operations whose end was not found by a turn, such as those that closing ended, run on the thread
-/// pool.
+/// Continuations of operations whose end was not found by a turn, such as those that were ended by closing, run on the
+/// thread pool.
 /// </remarks>
 internal sealed class InlineContinuation : IThreadPoolWorkItem
 {
@@ -32,12 +32,12 @@ internal sealed class InlineContinuation : IThreadPoolWorkItem
     /// <summary>Whether this thread is inside a turn.</summary>
     public static bool IsInTurn => t_turns > 0;
 
-    /// <summary>Begins a turn on this thread: continuations that become due wait for its end.</summary>
+    /// <summary>Begins a turn on this thread. Continuations that become due wait for its end.</summary>
     public static void BeginTurn() => t_turns++;
 
-    /// <summary>This thread has ended its turn.</summary>
-    /// <returns>True: continuations are due, and the caller must call <see cref="RunDue"/>. If the turn was made by
-    /// such a continuation, that one has to end first.</returns>
+    /// <summary>Ends this thread's turn.</summary>
+    /// <returns>True if continuations are due, so that the caller must call <see cref="RunDue"/>. False also if the turn was
+    /// made by a continuation, which has to end first.</returns>
     public static bool EndTurn()
     {
         t_turns--;
@@ -49,7 +49,7 @@ internal sealed class InlineContinuation : IThreadPoolWorkItem
     {
         if (t_isRunning || t_due is not { Count: > 0 } due)
             return;
-        // These continuations have no context: those with a context are not queued here.
+        // The queued continuations have no synchronization context; those with one are not queued here.
         SynchronizationContext? context = SynchronizationContext.Current;
         if (context is not null)
             SynchronizationContext.SetSynchronizationContext(null);
@@ -93,7 +93,7 @@ internal sealed class InlineContinuation : IThreadPoolWorkItem
         ExecutionContext? context = _context;
         _state = null;
         _context = null;
-        // This comes last, because from here on the task may be awaited again.
+        // Cleared last, because from here on the task may be awaited again.
         Volatile.Write(ref _continuation, null);
         try
         {
@@ -104,14 +104,14 @@ internal sealed class InlineContinuation : IThreadPoolWorkItem
         }
         catch (Exception e)
         {
-            // All exceptions are caught: they belong to the application, not to the endpoint, and end the process as on the thread pool.
+            // All exceptions are caught: they belong to the application, and end the process as they would on the thread pool.
             ThrowOnPool(e);
         }
     }
 
     /// <summary>
-    /// This finds the context like ManualResetValueTaskSourceCore, which would run a continuation without one
-    /// immediately, inside the turn.
+    /// Whether the current context or scheduler must run the continuation. Checked like in ManualResetValueTaskSourceCore,
+    /// which would run a continuation without one immediately, inside the turn.
     /// </summary>
     private static bool HasSchedulingContext() =>
         (SynchronizationContext.Current is { } context && context.GetType() != typeof(SynchronizationContext)) || TaskScheduler.Current != TaskScheduler.Default;
@@ -119,7 +119,7 @@ internal sealed class InlineContinuation : IThreadPoolWorkItem
     private void Schedule() => Schedule(this);
 
     /// <summary>
-    /// Runs a work item after the present turn of this thread, or on the thread pool if it is not in a turn. The item
+    /// Runs a work item after this thread's current turn, or on the thread pool if the thread is not in a turn. The item
     /// must not throw.
     /// </summary>
     public static void Schedule(IThreadPoolWorkItem item)
@@ -130,7 +130,7 @@ internal sealed class InlineContinuation : IThreadPoolWorkItem
             ThreadPool.UnsafeQueueUserWorkItem(item, preferLocal: false);
     }
 
-    /// <summary>An exception of the application's code, which ends the process as it does on the thread pool.</summary>
+    /// <summary>Throws an exception of the application's code on the thread pool, which ends the process.</summary>
     public static void ThrowOnPool(Exception error) =>
         ThreadPool.UnsafeQueueUserWorkItem(static e => e.Throw(), ExceptionDispatchInfo.Capture(error), preferLocal: false);
 }

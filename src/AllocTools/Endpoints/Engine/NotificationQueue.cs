@@ -4,12 +4,12 @@ using AllocTools.Diagnostics;
 
 namespace AllocTools.Endpoints.Engine;
 
-/// <summary>The notifications of peers' writes, until the application reads them.</summary>
+/// <summary>Keeps the notifications of peers' writes until the application reads them.</summary>
 /// <remarks>
-/// The queue is bounded. A transport can't refuse a write because of its notification, so notifications without room
-/// are lost, counted, and reported to the next reader, so that it does not continue as if nothing were missing. If the
-/// endpoint can no longer make progress, readers get that error after they have read the remaining notifications,
-/// because no more would arrive.
+/// The queue is bounded. A transport can't refuse a write because of its notification. Notifications without room are
+/// therefore lost, counted, and reported to the next reader, so that it does not continue as if nothing were missing.
+/// If the endpoint can no longer make progress, readers get that error after they have read the remaining
+/// notifications, because no more will arrive.
 /// </remarks>
 internal sealed class NotificationQueue : IAwaited
 {
@@ -22,7 +22,7 @@ internal sealed class NotificationQueue : IAwaited
     private long _lost;
     private RmaException? _failure;
 
-    /// <param name="room">The number that is kept.</param>
+    /// <param name="room">The number of notifications that are kept.</param>
     /// <param name="counters">Counts lost notifications.</param>
     /// <param name="onLost">Called when a notification is lost for the first time, or for the first time since the last report.</param>
     public NotificationQueue(int room, EndpointCounters counters, Action onLost)
@@ -39,7 +39,7 @@ internal sealed class NotificationQueue : IAwaited
     /// <summary>Receives all notifications from now on, instead of the queue.</summary>
     public INotificationSink? Sink { set => Volatile.Write(ref _sink, value); }
 
-    /// <summary>The caller must hold the progress turn.</summary>
+    /// <summary>Adds a notification. The caller must hold the progress turn.</summary>
     public void Add(ulong value, RmaPeer? sender)
     {
         if (Volatile.Read(ref _sink) is { } sink)
@@ -47,7 +47,7 @@ internal sealed class NotificationQueue : IAwaited
             sink.OnNotification(value, sender);
             return;
         }
-        // Those of peers that go on writing while the endpoint closes find no reader, but plenty of room.
+        // After the end, the queue accepts nothing. Notifications of peers that go on writing have no reader, and don't count as lost.
         if (_queue.Writer.TryWrite(new RmaNotification(value, sender)) || Volatile.Read(ref _hasEnded))
             return;
         _counters.LostNotification();

@@ -5,8 +5,8 @@ namespace AllocTools.Endpoints.Engine;
 
 /// <summary>Posts operations, immediately or in a later turn, and keeps the order of those to one peer.</summary>
 /// <remarks>
-/// Once the transport has accepted an operation, its slot may be freed before the call returns, so it is not accessed
-/// any more.
+/// Once the transport has accepted an operation, its slot may be freed before the call returns, so the slot is not
+/// accessed any more.
 /// </remarks>
 internal sealed class OperationDispatch
 {
@@ -21,17 +21,17 @@ internal sealed class OperationDispatch
     private readonly bool _turnPostsAll;
     private readonly bool _callersTakeTurn;
 
-    // Used by the turn's holder only, and empty between turns.
+    // Used only by the turn's holder, and empty between turns.
     private readonly List<(OperationSlot Slot, long Use)> _round = [];
     private readonly HashSet<RmaDriverPeer> _full = [];
     private bool _receivesAreFull;
 
     /// <param name="driver">Makes the transport's calls.</param>
     /// <param name="errors">Creates the errors.</param>
-    /// <param name="longestPart">The most bytes of a read or write that the transport moves in one part.</param>
+    /// <param name="longestPart">The maximum number of bytes of a read or write that the transport moves in one part.</param>
     /// <param name="retries">The queue of operations that are posted later.</param>
     /// <param name="ending">Ends operations that the transport refuses.</param>
-    /// <param name="overdue">Ends overdue operations, possibly while they are posted.</param>
+    /// <param name="overdue">Ends overdue operations, possibly while they are being posted.</param>
     /// <param name="turn">The progress turn.</param>
     /// <param name="hasOwnThread">Whether a thread of the endpoint makes progress.</param>
     /// <param name="time">The clock.</param>
@@ -46,7 +46,7 @@ internal sealed class OperationDispatch
         _overdue = overdue;
         _turn = turn;
         _time = time;
-        // Only the endpoint's own thread, which is monitored, may make a call that might not return, and never a caller.
+        // A call that might not return is left to the endpoint's own thread, which is monitored; a caller must never make it.
         _turnPostsAll = hasOwnThread && (driver.MayHangOnDeadPeers || !driver.PostsBesideProgress);
         _callersTakeTurn = !hasOwnThread && !driver.PostsBesideProgress;
     }
@@ -57,10 +57,10 @@ internal sealed class OperationDispatch
     /// <summary>Whether only the endpoint's own thread may call the transport.</summary>
     public bool TurnPostsAll => _turnPostsAll;
 
-    /// <summary>Whether operations wait to be posted, and need turns.</summary>
+    /// <summary>Whether operations are waiting to be posted, and need turns.</summary>
     public bool HasRetries => !_retries.IsEmpty;
 
-    /// <summary>Posts an operation with a task, which reports any result.</summary>
+    /// <summary>Posts an operation with a task, which receives the result in any case.</summary>
     public void Post(OperationSlot slot)
     {
         long use = slot.Use;
@@ -81,7 +81,7 @@ internal sealed class OperationDispatch
             Queue(slot, use, first: false);
             return true;
         }
-        // An earlier waiting operation reports its own refusal; the transport has not received this one.
+        // If an earlier operation waits, that one reports its own refusal; the transport was not offered this one.
         bool isHeldUp = _retries.HoldsUp(slot.Peer);
         RmaPostResult result = isHeldUp ? RmaPostResult.Full : PostUnqueued(slot);
         if (result.Status == RmaPostStatus.Posted)
@@ -108,7 +108,7 @@ internal sealed class OperationDispatch
     /// <summary>Posts an operation of a batch.</summary>
     /// <param name="slot">The operation.</param>
     /// <param name="inTurn">Whether the caller holds the progress turn.</param>
-    /// <returns>What became of it. <see cref="RmaPostStatus.Full"/> where it must wait for others, too: queue it.</returns>
+    /// <returns>The result. <see cref="RmaPostStatus.Full"/> also if it must wait for other operations: queue it.</returns>
     public RmaPostStatus PostOfBatch(OperationSlot slot, bool inTurn)
     {
         long use = slot.Use;
@@ -119,7 +119,7 @@ internal sealed class OperationDispatch
     }
 
     /// <summary>Leaves an operation to a later turn, after those that already wait.</summary>
-    /// <returns>False: it has already ended.</returns>
+    /// <returns>False if the operation has already ended.</returns>
     public bool Queue(OperationSlot slot, long use) => Queue(slot, use, first: false);
 
     /// <summary>Posts waiting operations, as far as the transport accepts them. The caller must hold the progress turn.</summary>
@@ -129,7 +129,7 @@ internal sealed class OperationDispatch
         _retries.CopyTo(_round);
         foreach ((OperationSlot slot, long use) in _round)
         {
-            // An operation that its poster has not yet marked as queued is left to the next turn; it must not be overtaken either.
+            // An operation that its poster has not yet marked as queued is left to the next turn, and must not be overtaken either.
             if (IsFull(slot.Peer))
                 continue;
             if (!slot.TryRepost(use))
@@ -149,7 +149,7 @@ internal sealed class OperationDispatch
                 continue;
             }
             happened = true;
-            // Its place is released only now; only the holder of the turn frees a slot that was posted.
+            // Its place is released only now. The slot is still valid, because only the turn's holder frees one that was posted.
             _retries.Remove(slot);
             if (isFull)
                 _ending.LeaveToTurn(slot, use);
@@ -264,11 +264,11 @@ internal sealed class OperationDispatch
     private RmaPostResult PostBesideTurn(OperationSlot slot)
     {
         int requests = _overdue.Requests;
-        // The operation was cancelled or overdue immediately: the transport can't be asked to cancel an operation that it has not received.
+        // The operation was cancelled or overdue at once. The transport can't be asked to cancel an operation that it has not received.
         if (slot.State != OperationState.Posted)
             return RmaPostResult.Refused(EndpointErrors.Canceled);
         RmaPostResult result = PostPart(slot);
-        // The same applies while it is being posted: a call may wait for a lock of the net provider for longer than an operation may take.
+        // The same may happen during the call, which may wait for a lock of the net provider for longer than an operation may take.
         if (requests != _overdue.Requests)
             _overdue.NotePost();
         return result;

@@ -6,7 +6,7 @@ namespace AllocTools.Endpoints.Engine;
 internal sealed class OperationEnding(EndpointErrors errors, RetryQueue retries, CompletionRing completions, EarliestDeadline earliest, EndpointCounters counters, TimeProvider time)
 {
     /// <summary>Ends an operation whose last completion was read.</summary>
-    /// <param name="slot">The operation, <see cref="OperationState.Ended"/>.</param>
+    /// <param name="slot">The operation, in the state <see cref="OperationState.Ended"/>.</param>
     public void Succeed(OperationSlot slot)
     {
         long transferred = slot.Transferred;
@@ -15,7 +15,7 @@ internal sealed class OperationEnding(EndpointErrors errors, RetryQueue retries,
             counters.Instruments?.Record(slot.Kind, time.GetElapsedTime(slot.Started), null);
         if (slot.Batch is { } batch)
         {
-            // The slot comes first, because the batch continues with it.
+            // The slot is released first, because the batch continues with it.
             slot.ReleaseByFabric();
             batch.OnSucceeded();
             return;
@@ -34,14 +34,14 @@ internal sealed class OperationEnding(EndpointErrors errors, RetryQueue retries,
             completions.Add(completion);
             return;
         }
-        // The hold comes first, because the owner may return the buffer immediately.
+        // The hold is ended first, because the owner may return the buffer immediately.
         slot.EndHold();
         slot.SetResult(new RmaReceiveResult(transferred, errors.PeerOf(slot.Sender)));
         slot.ReleaseByFabric();
     }
 
     /// <summary>Ends an operation that has failed, and that the fabric no longer uses.</summary>
-    /// <param name="slot">The operation, <see cref="OperationState.Ended"/>.</param>
+    /// <param name="slot">The operation, in the state <see cref="OperationState.Ended"/>.</param>
     /// <param name="error">The error for its owner.</param>
     public void Fail(OperationSlot slot, Exception error)
     {
@@ -66,7 +66,7 @@ internal sealed class OperationEnding(EndpointErrors errors, RetryQueue retries,
         slot.ReleaseByFabric();
     }
 
-    /// <summary>Ends an operation that the transport refused, as its poster reports.</summary>
+    /// <summary>Ends an operation that the transport refused. Called by its poster.</summary>
     public void FailUnposted(OperationSlot slot, long use, Exception error)
     {
         if (slot.TryEndUnposted(use))
@@ -85,14 +85,14 @@ internal sealed class OperationEnding(EndpointErrors errors, RetryQueue retries,
     }
 
     /// <summary>
-    /// Notifies the owner of a posted operation that it has ended, unless another thread has. Its buffer is quarantined
-    /// until the completion arrives or the endpoint is closed.
+    /// Notifies the owner of a posted operation that it has ended, unless another thread has done so. Its buffer is
+    /// quarantined until the completion arrives or the endpoint is closed.
     /// </summary>
     public void TryAbandon(OperationSlot slot, long word, Exception error)
     {
         if (!slot.TryBeginEnding(word))
             return;
-        // This comes first, because the owner may return the buffer once it is notified.
+        // Quarantined first, because the owner may return the buffer once it is notified.
         slot.Quarantine();
         Notify(slot, error, isAbandoned: true);
         if (!slot.TryAbandon(OperationSlot.UseOf(word)))
@@ -137,7 +137,7 @@ internal sealed class OperationEnding(EndpointErrors errors, RetryQueue retries,
             slot.ReleaseByFabric();
     }
 
-    /// <summary>The error of an operation that is cancelled or overdue, or whose peer is lost.</summary>
+    /// <summary>Returns the error of an operation that is cancelled or overdue, or whose peer is lost.</summary>
     /// <param name="slot">The operation.</param>
     /// <param name="isHeld">Whether the fabric may still access its buffer.</param>
     public Exception OverdueError(OperationSlot slot, bool isHeld) => slot.CancelRequested

@@ -9,10 +9,10 @@ namespace AllocTools.Endpoints.Engine;
 
 /// <summary>One outstanding operation. Slots are created once and reused, so that an operation allocates nothing.</summary>
 /// <remarks>
-/// A slot has two users: the fabric, until the completion was read or is known never to arrive, and the code that
-/// awaits the task, until it has taken the result. The last user frees the slot. An operation without a task, and one
-/// of a batch, has only the first user. Only the named transitions in OperationState.cs change the state. A thread must
-/// change the state before it acts on a slot; everything else is written before the operation is posted.
+/// A slot has two users. The fabric uses it until the completion was read or is known never to arrive; the code that
+/// awaits the task uses it until it has taken the result. The last user frees the slot. An operation without a task, and
+/// one of a batch, has only the first user. Only the named transitions in OperationState.cs change the state. A thread
+/// must change the state before it acts on a slot; everything else is written before the operation is posted.
 /// </remarks>
 internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSource, IValueTaskSource<RmaReceiveResult>, IAwaited
 {
@@ -25,7 +25,7 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
     private RmaHold _hold;
     private TaskCompletionSource<RmaReceiveResult>? _waiter;
     private RemoteRegion? _region;
-    /// <summary>The users that a slot may have.</summary>
+    /// <summary>The bits of the users that a slot may have.</summary>
     private const int FabricUses = 1;
 
     /// <inheritdoc cref="FabricUses"/>
@@ -39,9 +39,9 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
     private ulong _remoteAddress;
     private ulong? _notification;
 
-    /// <param name="starter">Frees it.</param>
-    /// <param name="index">Its number.</param>
-    /// <param name="runsInline">Whether code that awaits it continues on the thread that makes progress.</param>
+    /// <param name="starter">Frees the slot.</param>
+    /// <param name="index">The slot's number.</param>
+    /// <param name="runsInline">Whether code that awaits the operation continues on the thread that makes progress.</param>
     public OperationSlot(OperationStarter starter, int index, bool runsInline)
         : base(index)
     {
@@ -50,7 +50,7 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
         _task = _awaiting.CreateTask<RmaReceiveResult>();
     }
 
-    /// <summary>The bytes of the whole operation, which the driver may receive in parts.</summary>
+    /// <summary>The length of the whole operation in bytes, which the driver may receive in parts.</summary>
     public long WholeLength { get; private set; }
 
     /// <summary>The sender of a received message; null if it isn't known.</summary>
@@ -59,33 +59,33 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
     /// <summary>The caller's own number.</summary>
     public ulong Context { get; private set; }
 
-    /// <summary>Whether it is awaited; otherwise its end is added to the completions.</summary>
+    /// <summary>Whether the operation has a task; otherwise its end is added to the completions.</summary>
     public bool HasTask { get; private set; }
 
-    /// <summary>The owner that is notified of its end immediately; null for none. It is set before the slot is filled.</summary>
+    /// <summary>The owner that is notified of the end immediately; null for none. Set before the slot is filled.</summary>
     public IOperationOwner? Owner { get; set; }
 
-    /// <summary>The run of its batch, to which its end is reported; null if it is not in a batch.</summary>
+    /// <summary>The batch run to which the end is reported; null if the operation is not in a batch.</summary>
     public BatchRun? Batch { get; private set; }
 
-    /// <summary>Its ticket in the batch (<see cref="BatchRun.IndexOf"/>).</summary>
+    /// <summary>The operation's ticket in the batch (<see cref="BatchRun.IndexOf"/>).</summary>
     public long Ticket { get; private set; }
 
-    /// <summary>The bytes whose completion was read; RMA that is longer than the transport's messages is split into parts.</summary>
+    /// <summary>The bytes whose completion was read. Reads and writes longer than the transport's messages are split into parts.</summary>
     public long Transferred { get; set; }
 
     public long Started { get; private set; }
 
-    /// <summary>The timestamp at which it times out; <see cref="long.MaxValue"/> for never.</summary>
+    /// <summary>The timestamp at which the operation times out; <see cref="long.MaxValue"/> for never.</summary>
     public long Deadline { get; private set; }
 
-    /// <summary>Until when the transport may cancel it (<see cref="OperationState.Cancelling"/>). The caller must hold the progress turn.</summary>
+    /// <summary>Until when the transport may cancel the operation (<see cref="OperationState.Cancelling"/>). The caller must hold the progress turn.</summary>
     public long GraceEnds { get; set; }
 
-    /// <summary>How often the transport was asked to cancel it. The caller must hold the progress turn.</summary>
+    /// <summary>How often the transport was asked to cancel the operation. The caller must hold the progress turn.</summary>
     public int CancelRequests { get; set; }
 
-    /// <summary>Its neighbours in the retry queue, which the queue writes under its lock.</summary>
+    /// <summary>The neighbours in the retry queue, which the queue writes under its lock.</summary>
     public OperationSlot? PreviousRetry { get; set; }
 
     /// <inheritdoc cref="PreviousRetry"/>
@@ -97,7 +97,7 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
 
     public CancellationToken CancellationToken => Batch is { } batch ? batch.CancellationToken : _cancellationToken;
 
-    /// <summary>Whether the fabric no longer uses it, but its result has not been taken.</summary>
+    /// <summary>Whether the fabric no longer uses the slot, but its result has not been taken.</summary>
     public bool IsUnclaimed => State == OperationState.Free && Volatile.Read(ref _users) > 0;
 
     /// <summary>Fills the slot, which takes over the holds.</summary>
@@ -106,11 +106,11 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
     {
         _hold = hold;
         _waiter = waiter;
-        // An operation that waited for its slot has its own task; the result is not taken from this slot.
+        // An operation that waited for its slot has its own task, so the result is not taken from this slot.
         _users = hasTask && waiter is null ? FabricUses | OwnerUses : FabricUses;
         _awaiting.Begin(_task.Version);
         Kind = operation.Kind;
-        // This is the hold's registration, which the hold keeps: the buffer may have been disposed while the operation waited for its slot.
+        // The address is the hold's, not the buffer's: the buffer may have been disposed while the operation waited for its slot.
         _address = hold.Address + (nint)operation.Local.Offset;
         LocalDescriptor = hold.LocalDescriptor;
         WholeLength = operation.Local.Length;
@@ -123,7 +123,7 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
         _notification = operation.Notification;
         _cancellationToken = cancellationToken;
         _cancelRequested = false;
-        // This comes before the state, because the thread that ends the operation disposes the registration.
+        // Registered before the state is set, because the thread that ends the operation disposes the registration.
         _cancellation = cancellationToken.CanBeCanceled ? cancellationToken.UnsafeRegister(CancelCallback, this) : default;
         SetPosted(started, deadline);
     }
@@ -132,8 +132,8 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
     /// <param name="entry">The operation.</param>
     /// <param name="batch">The batch.</param>
     /// <param name="ticket">The ticket of the operation in the batch.</param>
-    /// <param name="hasMore">Whether the next one follows immediately.</param>
-    /// <param name="started">When it starts.</param>
+    /// <param name="hasMore">Whether the next operation follows immediately.</param>
+    /// <param name="started">When the operation starts.</param>
     public void Prepare(in BatchEntry entry, BatchRun batch, long ticket, bool hasMore, long started)
     {
         _users = FabricUses;
@@ -155,7 +155,7 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
     }
 
     /// <summary>
-    /// As <see cref="Prepare(in BatchEntry, BatchRun, long, bool, long)"/>, for an operation that has waited for its
+    /// Like <see cref="Prepare(in BatchEntry, BatchRun, long, bool, long)"/>, but for an operation that has waited for its
     /// slot and keeps its own resources.
     /// </summary>
     public void Prepare(in RmaOperation operation, RmaHold hold, BatchRun batch, long ticket, long started)
@@ -174,31 +174,30 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
         Started = started;
         Deadline = deadline;
         Begin();
-        // A thread that does not see this state has not yet performed the actions that are checked from here on: noted
-        // a cancellation, begun a round of the deadlines, closed the endpoint or marked it as failed, or removed the
-        // peer.
+        // A thread that does not see this state has not yet done the thing that is checked from here on: noted a
+        // cancellation, begun a round of the deadlines, closed the endpoint or marked it as failed, or removed the peer.
         Fence.AfterInterlocked();
-        // A callback that ran earlier was not seen by any turn.
+        // No turn has seen a cancellation whose callback ran earlier.
         if (CancelRequested)
             _starter.OnCancelRequested();
     }
 
-    /// <summary>Notes that the announced operation does not follow, or not immediately: a later call of the driver posts it.</summary>
+    /// <summary>Notes that the announced next operation does not follow immediately, if at all: a later call of the driver posts it.</summary>
     public void EndMore() => HasMore = false;
 
-    /// <summary>Prepares its next part for the driver to post.</summary>
-    /// <param name="longest">The most bytes of a read or write that the transport moves in one part.</param>
+    /// <summary>Prepares the next part of the operation for the driver to post.</summary>
+    /// <param name="longest">The maximum number of bytes of a read or write that the transport moves in one part.</param>
     public void SelectPart(long longest)
     {
         long rest = WholeLength - Transferred;
         Address = _address + (nint)Transferred;
         RemoteAddress = _remoteAddress + (ulong)Transferred;
         Length = Kind is RmaOperationKind.Write or RmaOperationKind.Read ? Math.Min(rest, longest) : rest;
-        // The notification is sent with the last part: the others have arrived before it is posted.
+        // The notification is sent with the last part, because all others have arrived before that part is posted.
         Notification = Length == rest ? _notification : null;
     }
 
-    /// <summary>Undoes a preparation that no other thread has ended, before anything was posted. The caller owns the holds again.</summary>
+    /// <summary>Undoes a preparation before anything was posted, unless another thread has ended the operation. The caller owns the holds again.</summary>
     public bool TryUnprepare()
     {
         if (!TryEndUnposted(Use))
@@ -215,10 +214,10 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
         return true;
     }
 
-    /// <summary>Completes its task with success.</summary>
+    /// <summary>Completes the task with success.</summary>
     public void SetResult(RmaReceiveResult result)
     {
-        // This waits for a running callback: none may reach the slot during its next use.
+        // This waits for a running callback, because none may reach the slot during its next use.
         _cancellation.Dispose();
         if (_waiter is null)
             _task.SetResult(result);
@@ -226,7 +225,7 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
             _waiter.TrySetResult(result);
     }
 
-    /// <summary>Completes its task with an error.</summary>
+    /// <summary>Completes the task with an error.</summary>
     public void SetException(Exception error)
     {
         _cancellation.Dispose();
@@ -237,8 +236,8 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
     }
 
     /// <summary>
-    /// Notes that the fabric may still access the buffer although the caller is notified. It is called before the
-    /// notification: until then a batch keeps all of its buffers.
+    /// Notes that the fabric may still access the buffer although the caller is notified. Called before the notification,
+    /// because a batch keeps all of its buffers until then.
     /// </summary>
     public void Quarantine()
     {
@@ -247,7 +246,7 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
         _hold.Quarantine();
     }
 
-    /// <summary>Takes over its hold, for a buffer that must be held longer than the slot.</summary>
+    /// <summary>Hands the hold over to the caller, for a buffer that must be held longer than the slot.</summary>
     public RmaHold TakeHold()
     {
         RmaHold hold = _hold;
@@ -256,14 +255,14 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
     }
 
     /// <summary>
-    /// Notes that the fabric no longer accesses the buffer. It is called before the owner is notified, because the
-    /// owner may return the buffer immediately.
+    /// Notes that the fabric no longer accesses the buffer. Called before the owner is notified, because the owner may
+    /// return the buffer immediately.
     /// </summary>
     public void EndHold() => _hold.Release();
 
     /// <summary>
-    /// Called when the fabric no longer uses it and the owner was notified: after <see cref="OperationState.Ended"/> or
-    /// <see cref="OperationState.Late"/>.
+    /// Called when the fabric no longer uses the slot and the owner was notified: after <see cref="OperationState.Ended"/>
+    /// or <see cref="OperationState.Late"/>.
     /// </summary>
     public void ReleaseByFabric()
     {
@@ -277,7 +276,7 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
         Release(FabricUses);
     }
 
-    /// <summary>A thread that is about to suspend asks this first, and makes progress for a while instead.</summary>
+    /// <summary>Returns the status. A thread that is about to suspend calls this first, and makes progress for a while instead.</summary>
     public ValueTaskSourceStatus GetStatus(short token)
     {
         CheckToken(token);
@@ -299,7 +298,7 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
 
     private RmaReceiveResult GetResult(short token)
     {
-        // This check comes before anything is released; it also throws for a result that is not available yet.
+        // Checked before anything is released; this also throws if the result is not available yet.
         CheckToken(token);
         if (_task.GetStatus(token) == ValueTaskSourceStatus.Pending)
             throw new InvalidOperationException("The operation has not completed. Await its ValueTask, once; turn it into a Task with AsTask() to block on it.");
@@ -336,7 +335,7 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
     {
         if (Interlocked.And(ref _users, ~user) != user)
             return;
-        // From here on a second await of the same task throws.
+        // From here on, a second await of the same task throws.
         _task.Reset();
         _waiter = null;
         _starter.FreeSlot(this);

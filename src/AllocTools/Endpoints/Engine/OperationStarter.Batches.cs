@@ -10,11 +10,11 @@ internal sealed partial class OperationStarter
     /// <inheritdoc cref="RmaEndpointDriver.MaxFollowed"/>
     public int MaxFollowed { get; }
 
-    /// <summary>The most bytes of a read or write that the transport moves in one part.</summary>
+    /// <summary>The maximum number of bytes of a read or write that the transport moves in one part.</summary>
     public long LongestPart => _context.Traits.MaxMessageSize;
 
     /// <summary>Starts a run of a batch.</summary>
-    /// <exception cref="InvalidOperationException">The batch is already running, a buffer was returned, or a peer removed.</exception>
+    /// <exception cref="InvalidOperationException">The batch is already running, a buffer was returned, or a peer was removed.</exception>
     public void Start(BatchRun run, TimeSpan timeout, CancellationToken cancellationToken)
     {
         run.ThrowIfRunning();
@@ -34,20 +34,20 @@ internal sealed partial class OperationStarter
 
     public bool TryTakeSlot([NotNullWhen(true)] out OperationSlot? slot) => _free.TryTake(out slot);
 
-    /// <summary>The start of an operation of a batch, as a timestamp: that of its batch, if operations are not timed.</summary>
+    /// <summary>Returns the start of an operation of a batch, as a timestamp. It is that of the batch if operations are not timed.</summary>
     public long StartOfBatched(long startOfBatch) => _counters.IsTimed ? _time.GetTimestamp() : startOfBatch;
 
-    /// <summary>An empty read or write completes immediately.</summary>
+    /// <summary>Counts an empty read or write, which completes immediately.</summary>
     public void CountEmpty(RmaOperationKind kind) => _counters.Succeeded(kind, 0);
 
     /// <summary>Whether an operation of a batch, whose slot is filled, may be posted.</summary>
-    /// <param name="slot">Its slot, which is free again if a reason is returned.</param>
+    /// <param name="slot">The operation's slot, which is free again if a reason is returned.</param>
     /// <param name="entry">The operation.</param>
     /// <param name="isPromised">
-    /// Whether the operation before it was posted with FI_MORE, and may not start without this one: closing does not
-    /// come between them, because it waits for the posting thread.
+    /// Whether the operation before it was posted with FI_MORE, and may not start without this one. Closing can't intervene,
+    /// because it waits for the posting thread.
     /// </param>
-    /// <param name="reason">Why it may not; also null if it was cancelled or overdue, and so ends by itself.</param>
+    /// <param name="reason">Why it may not be posted; also null if it was cancelled or overdue, in which case a turn ends it.</param>
     public bool TryAdmit(OperationSlot slot, in BatchEntry entry, bool isPromised, out Exception? reason)
     {
         _progress.NoteDeadline(slot.Deadline);
@@ -67,7 +67,7 @@ internal sealed partial class OperationStarter
         return false;
     }
 
-    /// <summary>Queues an operation of a batch, because all slots are in use. Its batch is notified if it fails, and when it has left the queue.</summary>
+    /// <summary>Queues an operation of a batch, because all slots are in use. The batch is notified if the operation fails, and when it has left the queue.</summary>
     public void StartLater(BatchRun run, long ticket, long started)
     {
         int index = BatchRun.IndexOf(ticket);
@@ -79,7 +79,7 @@ internal sealed partial class OperationStarter
             run.OnFailed(ticket, _errors.EndpointClosed(operation.Kind, operation.Local.Length));
             return;
         }
-        // It may have been added after all waiting operations were ended.
+        // The operation may have been added after all waiting ones were ended.
         if (_progress.Failure is { } failure && _free.TryRemove(node))
             EndWaiting(waiting, NoProgress(operation, failure));
         _ = AwaitAsync(run, ticket, AwaitAsync(node, RestUntil(run.Deadline)));

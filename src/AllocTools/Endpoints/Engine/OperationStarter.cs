@@ -29,7 +29,7 @@ internal sealed partial class OperationStarter : IDisposable
     /// <param name="context">The endpoint's context.</param>
     /// <param name="driver">The transport.</param>
     /// <param name="errors">Creates the errors.</param>
-    /// <param name="gate">Keeps the endpoint from being closed while it is used.</param>
+    /// <param name="gate">Prevents the endpoint from being closed while it is used.</param>
     /// <param name="completions">Receives the completions of operations without a task.</param>
     /// <param name="notifications">Receives the notifications of peers' writes.</param>
     /// <param name="counters">The endpoint's counters.</param>
@@ -57,8 +57,8 @@ internal sealed partial class OperationStarter : IDisposable
         _progress.Dispatch.OnDriverFailed = Break;
         if (hasOwnThread)
         {
-            // A caller must not call a transport that may not return; and if continuations run on the endpoint's
-            // thread, spinning is of no use.
+            // A caller must not call a transport that may not return. If continuations run on the endpoint's thread,
+            // spinning is useless.
             if (!_progress.Dispatch.TurnPostsAll && !RunsInline)
                 _help = new AwaitHelp(TryRunOrBreak, gate, options.SpinTime);
             _loop = new ProgressLoop(_progress, _help, Break, _health, driver, options);
@@ -78,12 +78,12 @@ internal sealed partial class OperationStarter : IDisposable
     /// <summary>Whether continuations run on the thread that makes progress.</summary>
     public bool RunsInline { get; }
 
-    /// <summary>A slot for each operation that may be outstanding.</summary>
+    /// <summary>The slots, one for each operation that may be outstanding.</summary>
     public ReadOnlySpan<OperationSlot> Slots => _slots;
 
     /// <summary>
-    /// The endpoint's statistics, except whether it is closed. They are computed by inspecting each slot, so that
-    /// counting costs nothing per operation.
+    /// Returns the endpoint's statistics, except whether it is closed. They are computed by inspecting each slot, so that
+    /// operations pay nothing for the count.
     /// </summary>
     public RmaEndpointStatistics Snapshot()
     {
@@ -128,7 +128,7 @@ internal sealed partial class OperationStarter : IDisposable
     public void WakeForCompletions() => _loop?.WakeIfWaiting();
 
     /// <summary>Makes progress for a while for an operation that is about to be awaited.</summary>
-    /// <returns>True where it has ended.</returns>
+    /// <returns>True if the operation has ended.</returns>
     public bool TryEnd(OperationSlot slot, short token) => _help is not null && EndHelp(_help.TryEnd(slot, token));
 
     /// <inheritdoc cref="TryEnd(OperationSlot, short)"/>
@@ -137,7 +137,7 @@ internal sealed partial class OperationStarter : IDisposable
     /// <inheritdoc cref="TryEnd(OperationSlot, short)"/>
     public bool TryEnd(NotificationQueue notifications) => _help is not null && EndHelp(_help.TryEnd(notifications, 0, AwaitHelp.NotificationKind));
 
-    /// <summary>Called when an await suspends: from now on the endpoint's thread makes progress for it.</summary>
+    /// <summary>Called when an await suspends. From now on the endpoint's thread makes progress for it.</summary>
     public void OnSuspending()
     {
         _help?.Suspend();
@@ -147,7 +147,7 @@ internal sealed partial class OperationStarter : IDisposable
     /// <summary>Called when the result of an await that had suspended was taken.</summary>
     public void OnResumed() => _help?.Resume();
 
-    /// <summary>Called when a peer is lost: a turn ends its outstanding operations.</summary>
+    /// <summary>Called when a peer is lost. A turn then ends its outstanding operations.</summary>
     public void OnPeerLost()
     {
         _progress.NoteLoss();
@@ -161,7 +161,7 @@ internal sealed partial class OperationStarter : IDisposable
     }
 
     /// <summary>Starts an operation with a task.</summary>
-    /// <returns>True: the slot carries the task. False: <paramref name="later"/> is the task.</returns>
+    /// <returns>True if the slot carries the task; false if <paramref name="later"/> is the task.</returns>
     public bool Start(
         in RmaOperation operation, TimeSpan timeout, CancellationToken cancellationToken, out OperationSlot? slot, out ValueTask<RmaReceiveResult> later)
     {
@@ -181,7 +181,7 @@ internal sealed partial class OperationStarter : IDisposable
         }
         catch (RmaOperationException e)
         {
-            // If the peer is lost, or the endpoint has failed or was closed since the call began, the task reports it.
+            // If the peer is lost, or the endpoint has failed or was closed since the call began, the task reports that.
             later = Refuse(operation, e);
             return false;
         }
@@ -189,14 +189,14 @@ internal sealed partial class OperationStarter : IDisposable
         return true;
     }
 
-    /// <summary>The thread handles operations that a turn has left for later.</summary>
+    /// <summary>Wakes the thread, if necessary, for operations that a turn has left for later.</summary>
     private bool EndHelp(bool hasEnded)
     {
         WakeForNext(_progress.NextDeadline);
         return hasEnded;
     }
 
-    /// <summary>Wakes the thread if it must make progress: no await does, operations wait to be posted, or the thread would miss a deadline.</summary>
+    /// <summary>Wakes the thread if it must make progress: if no await does, operations wait to be posted, or the thread would miss a deadline.</summary>
     private void WakeForNext(long deadline)
     {
         if (_help is null || _progress.Dispatch.HasRetries)
@@ -218,12 +218,12 @@ internal sealed partial class OperationStarter : IDisposable
     }
 
     /// <summary>
-    /// Starts an operation with an owner, which is notified of its end. If the transport is full, the operation waits
-    /// in order.
+    /// Starts an operation with an owner, which is notified when it ends. If the transport is full, the operation waits in
+    /// order.
     /// </summary>
     /// <returns>False if no slot is free.</returns>
-    /// <exception cref="RmaOperationException">It can't be started, because its peer is lost, or the endpoint has
-    /// failed or was closed.</exception>
+    /// <exception cref="RmaOperationException">The operation can't be started, because its peer is lost, or the endpoint
+    /// has failed or was closed.</exception>
     public bool TryStart(in RmaOperation operation, IOperationOwner owner)
     {
         if (!_free.TryTake(out OperationSlot? slot))
@@ -247,8 +247,8 @@ internal sealed partial class OperationStarter : IDisposable
             EndWaiting(waiting, _errors.EndpointClosed(waiting.Operation.Kind, waiting.Operation.Local.Length));
     }
 
-    /// <summary>Makes progress for a caller; if that is impossible, fails outstanding operations and reports it, like the endpoint's thread.</summary>
-    /// <returns>True when anything happened.</returns>
+    /// <summary>Makes progress for a caller. If that is impossible, fails outstanding operations and reports the failure, like the endpoint's thread.</summary>
+    /// <returns>True if anything happened.</returns>
     public bool TryRunOrBreak()
     {
         if (_progress.Failure is not null)
@@ -267,7 +267,7 @@ internal sealed partial class OperationStarter : IDisposable
 
     /// <summary>
     /// Reports that progress is impossible, and fails all outstanding and waiting operations. If several threads detect
-    /// it, only the first does so.
+    /// it, only the first one does so.
     /// </summary>
     private void Break(Exception e)
     {
@@ -285,9 +285,9 @@ internal sealed partial class OperationStarter : IDisposable
         _errors.NoProgress(operation.Kind, operation.Local.Length, failure);
 
     /// <summary>
-    /// Why an operation that now has a slot may not continue; null if it may. A thread that closes the endpoint, marks
-    /// it as failed or removes a peer first publishes that, and then looks at the slots; here the order is reversed, so
-    /// that one of the two sees the other.
+    /// Returns why an operation that now has a slot may not continue; null if it may. A thread that closes the endpoint,
+    /// marks it as failed or removes a peer first publishes that, and then looks at the slots. Here the order is reversed,
+    /// so that one of the two sees the other.
     /// </summary>
     private Exception? FindReasonAgainst(in RmaOperation operation) =>
         _closed ? _errors.EndpointClosed(operation.Kind, operation.Local.Length)
@@ -303,7 +303,7 @@ internal sealed partial class OperationStarter : IDisposable
     /// <summary>Releases the thread's resources, after it was stopped and the last operation has ended.</summary>
     public void Dispose() => _loop?.Dispose();
 
-    /// <summary>Queues an operation because all slots are in use. It waits with its buffer held and its time running.</summary>
+    /// <summary>Queues an operation because all slots are in use. While it waits, its buffer is held and its time is running.</summary>
     private ValueTask<RmaReceiveResult> StartLater(in RmaOperation operation, TimeSpan timeout, CancellationToken cancellationToken)
     {
         if (_errors.FindReasonAgainst(operation) is RmaPeerLostException lost)
@@ -316,7 +316,7 @@ internal sealed partial class OperationStarter : IDisposable
             LetGo(operation, hold);
             return Refuse(operation, _errors.EndpointClosed(operation.Kind, operation.Local.Length));
         }
-        // It may have been added after all waiting operations were ended.
+        // The operation may have been added after all waiting ones were ended.
         if (_progress.Failure is { } failure && _free.TryRemove(node))
             EndWaiting(waiting, NoProgress(operation, failure));
         return AwaitAsync(node, timeout);
@@ -332,7 +332,7 @@ internal sealed partial class OperationStarter : IDisposable
         }
         catch (Exception e) when (e is TimeoutException or OperationCanceledException)
         {
-            // If it already has its slot, it ends by itself: at its deadline, or soon after it was cancelled.
+            // If it already has its slot, its own task ends: at its deadline, or soon after it was cancelled.
             if (!_free.TryRemove(node))
                 return await waiting.Task.ConfigureAwait(false);
             LetGo(waiting.Operation, waiting.Hold);
@@ -357,8 +357,8 @@ internal sealed partial class OperationStarter : IDisposable
     }
 
     /// <summary>
-    /// Gives a slot to an operation that waited for one. Returns false if it has failed, for example because its peer
-    /// was removed meanwhile.
+    /// Gives a slot to an operation that waited for one. Returns false if the operation has failed, for example because its
+    /// peer was removed meanwhile.
     /// </summary>
     private bool TryGive(WaitingOperation waiting, OperationSlot slot)
     {
@@ -373,7 +373,7 @@ internal sealed partial class OperationStarter : IDisposable
         }
         _progress.NoteDeadline(waiting.Deadline);
         long use = slot.Use;
-        // A batch only needs to know that the wait has ended.
+        // A batch needs to know only that the wait has ended.
         if (waiting.Batch is not null)
             waiting.TrySetResult(default);
         _progress.Dispatch.Queue(slot, use);
@@ -389,7 +389,7 @@ internal sealed partial class OperationStarter : IDisposable
     }
 
     /// <summary>Fills a slot.</summary>
-    /// <returns>False: it was immediately cancelled or overdue, and ends by itself.</returns>
+    /// <returns>False if the operation was already cancelled or overdue, so that a turn ends it.</returns>
     private bool Prepare(in RmaOperation operation, OperationSlot slot, bool hasTask, TimeSpan timeout, CancellationToken cancellationToken, out long deadline)
     {
         RmaHold hold;

@@ -6,12 +6,13 @@ namespace AllocTools.Endpoints.Engine;
 /// <summary>Finds overdue and cancelled operations, and ends them.</summary>
 /// <remarks>
 /// The turn first asks the transport to cancel a posted operation, and abandons it after the grace period, because a
-/// receive that stayed posted would take a later message. If the turn is stuck in the transport, the transport is not
-/// asked. A request may come before the call that posts; in that case the poster notices it, and the transport is asked
-/// again.
-/// A round looks at all slots, and puts those that run into a queue by their deadlines. From then on only those are looked at
-/// whose time has come, until the deadline of an operation that began later passes, or something asks for a turn: that is a
-/// round again. So operations that time out one after the other cost a step of the queue each, not a round.
+/// receive that stayed posted would consume a later message. If the turn is stuck in the transport, the transport is not
+/// asked. A request may be made before the call that posts. In that case the poster notices it, and the transport is
+/// asked again.
+/// A round looks at all slots, and puts the running ones into a queue by their deadlines. From then on, only entries
+/// that are due are looked at. The next round runs when the deadline of an operation that began later has passed, or
+/// when something requests a turn. So operations that time out one after the other cost one step of the queue each, not
+/// a round.
 /// </remarks>
 internal sealed class OverdueOperations(
     OperationSlot[] slots, RmaEndpointDriver driver, EndpointErrors errors, OperationEnding ending, EarliestDeadline earliest, TimeProvider time)
@@ -24,7 +25,7 @@ internal sealed class OverdueOperations(
 
     private readonly long _cancelGrace = (long)(CancelGrace.TotalSeconds * time.TimestampFrequency);
 
-    // Operations with the number of their use, by their deadlines; some have ended. Used by the turn's holder only.
+    // Operations and the numbers of their uses, ordered by deadline; some have already ended. Used only by the turn's holder.
     private readonly PriorityQueue<(OperationSlot Slot, long Use), long> _known = new();
     private long _looks;
     private int _cancelNoted;
@@ -41,17 +42,17 @@ internal sealed class OverdueOperations(
     /// <summary>Requests the cancellation of an operation.</summary>
     public void NoteCancel() => Interlocked.Exchange(ref _cancelNoted, 1);
 
-    /// <summary>Called when a peer is lost: a turn ends its outstanding operations.</summary>
+    /// <summary>Called when a peer is lost. A turn then ends its outstanding operations.</summary>
     public void NoteLoss() => Interlocked.Exchange(ref _lossNoted, 1);
 
     /// <summary>
-    /// An operation was posted, and <see cref="Requests"/> has changed meanwhile: that request may have been for this
-    /// operation, but too early.
+    /// Called when an operation was posted, and <see cref="Requests"/> has changed meanwhile: that request may have been
+    /// for this operation, but too early.
     /// </summary>
     public void NotePost()
     {
         Interlocked.Exchange(ref _postNoted, 1);
-        // A turn must come soon, because nothing else wakes the endpoint's thread for it.
+        // A turn must run soon, because nothing else wakes the endpoint's thread for it.
         earliest.NoteNow();
     }
 
@@ -87,7 +88,7 @@ internal sealed class OverdueOperations(
         {
             _known.Dequeue();
             _looks++;
-            // Another operation has its slot, whose deadline was noted when it began.
+            // If another operation has the slot by now, its deadline was noted when it began.
             if (due.Slot.Use == due.Use)
                 Look(due.Slot, now);
         }
@@ -128,7 +129,7 @@ internal sealed class OverdueOperations(
             OperationState state = OperationSlot.StateOf(word);
             bool isPosted = state is OperationState.Posted or OperationState.Cancelling;
             bool isDue = slot.Deadline <= now || slot.CancelRequested || (isPosted || state is OperationState.Queued) && errors.FindLoss(slot) is not null;
-            // If the word is unchanged, the values that were read belong to this use.
+            // If the word is unchanged, the values read above belong to this use.
             if (!isDue || slot.Word != word)
                 continue;
             if (isPosted)
@@ -198,7 +199,7 @@ internal sealed class OverdueOperations(
     {
         if (!slot.TryCancel(word))
         {
-            // Its poster is about to queue it, or it has ended; if it is still there, the next round handles it.
+            // Its poster is about to queue it, or it has ended. If it is still there, the next round handles it.
             NoteCancel();
             earliest.NoteNow();
             return;
@@ -214,11 +215,14 @@ internal sealed class OverdueOperations(
         AskToGiveUp(slot);
     }
 
-    /// <summary>A receive that stayed posted would take a later message. No other thread frees the slot meanwhile: see <see cref="OperationEnding.LeaveToTurn"/>.</summary>
+    /// <summary>
+    /// Asks the transport to cancel an operation: a receive that stayed posted would consume a later message. No other
+    /// thread frees the slot meanwhile; see <see cref="OperationEnding.LeaveToTurn"/>.
+    /// </summary>
     private void AskToGiveUp(OperationSlot slot)
     {
         slot.CancelRequests++;
-        // This comes before the call, and only the holder of the turn writes it: a later poster sees the changed number.
+        // Written before the call, and only by the holder of the turn. A later poster sees the changed number.
         Volatile.Write(ref _requests, _requests + 1);
         driver.Cancel(slot);
     }
@@ -232,10 +236,10 @@ internal sealed class EarliestDeadline
 
     public long Value => Math.Min(Noted, Known);
 
-    /// <summary>The earliest that was noted since the last round.</summary>
+    /// <summary>The earliest deadline that was noted since the last round.</summary>
     public long Noted => Volatile.Read(ref _value);
 
-    /// <summary>The earliest of those that the last round has seen. The caller that sets it must hold the progress turn.</summary>
+    /// <summary>The earliest deadline among the operations that the last round has seen. To set it, the caller must hold the progress turn.</summary>
     public long Known
     {
         get => Volatile.Read(ref _known);
@@ -255,8 +259,7 @@ internal sealed class EarliestDeadline
     }
 
     /// <summary>
-    /// Schedules a turn as soon as possible, because an operation whose state already says so waits for a turn to end
-    /// it.
+    /// Schedules a turn as soon as possible, because an operation's state already requires a turn to end it.
     /// </summary>
     public void NoteNow()
     {
@@ -265,8 +268,8 @@ internal sealed class EarliestDeadline
     }
 
     /// <summary>
-    /// Begins a round over all operations, which keeps the deadlines of those that it leaves (<see cref="Known"/>). An operation that the round does not see
-    /// notes its deadline after this.
+    /// Begins a round over all operations, which records the deadlines of those that it leaves (<see cref="Known"/>). An
+    /// operation that the round does not see notes its deadline after this.
     /// </summary>
     public void Reset()
     {
@@ -275,17 +278,17 @@ internal sealed class EarliestDeadline
     }
 }
 
-/// <summary>The clock of deadlines, for an endpoint whose callers make progress: read once in a tick of the system.</summary>
+/// <summary>The clock of deadlines for an endpoint whose callers make progress. It reads the time once per tick of the system.</summary>
 /// <remarks>
-/// A turn would read the time twice, and each operation once more; for a sixth of that cost the system's tick count
-/// shows that hardly any time has passed (performance.md). With a clock other than the system's, and for time-outs of
-/// less than <see cref="ShortestTimeout"/>, the time is read each time.
+/// A turn would otherwise read the time twice, and each operation once more. For a sixth of that cost, the system's tick
+/// count shows that hardly any time has passed (performance.md). With a clock other than the system's, and for time-outs
+/// of less than <see cref="ShortestTimeout"/>, the time is read each time.
 /// </remarks>
 internal sealed class CoarseClock(TimeProvider time)
 {
     /// <summary>
-    /// At least as long as a tick: 1 to 10 ms with Linux, 15.6 ms with Windows. If a virtual machine's ticks stop for
-    /// longer, an operation may time out early by the difference.
+    /// At least as long as a tick: 1 to 10 ms on Linux, 15.6 ms on Windows. If a virtual machine's ticks stop for longer, an
+    /// operation may time out early by the difference.
     /// </summary>
     private static readonly TimeSpan Resolution = TimeSpan.FromMilliseconds(16);
 
@@ -296,7 +299,7 @@ internal sealed class CoarseClock(TimeProvider time)
     private long _tick = -1;
     private long _timestamp;
 
-    /// <summary>The timestamp, at most a tick old. The caller must hold the progress turn.</summary>
+    /// <summary>Returns the timestamp, at most one tick old. The caller must hold the progress turn.</summary>
     public long Now()
     {
         long tick = Environment.TickCount64;
@@ -310,8 +313,8 @@ internal sealed class CoarseClock(TimeProvider time)
     }
 
     /// <summary>
-    /// The start of an operation with that time-out: now or up to <see cref="Resolution"/> later, so that it does not
-    /// end early. Any thread may call this.
+    /// Returns the start of an operation with that time-out: now, or up to <see cref="Resolution"/> later, so that the
+    /// operation does not end early. Any thread may call this.
     /// </summary>
     public long Start(TimeSpan timeout) =>
         _hasTicks && timeout >= ShortestTimeout && Volatile.Read(ref _tick) == Environment.TickCount64

@@ -6,8 +6,8 @@ namespace AllocTools.Endpoints.Engine;
 
 /// <summary>Changes the states of an endpoint's peers, and counts, logs and reports each change.</summary>
 /// <remarks>
-/// Changes are reported in the order in which they happen: a state is changed and reported under one lock, which is
-/// held for neither user code nor calls of the driver.
+/// Changes are reported in the order in which they happen. A state is changed and reported under one lock, which is
+/// never held while user code or the driver is called.
 /// </remarks>
 internal sealed class PeerStates(EndpointErrors errors, EndpointCounters counters, EndpointHealth health)
 {
@@ -21,8 +21,8 @@ internal sealed class PeerStates(EndpointErrors errors, EndpointCounters counter
     /// <summary>Ends all readers after the reports so far.</summary>
     public void Close() => _readers.Close();
 
-    /// <summary>A peer can no longer be reached. Any thread may call this, under any lock.</summary>
-    /// <returns>False: it was already lost.</returns>
+    /// <summary>Marks a peer as lost. Any thread may call this, under any lock.</summary>
+    /// <returns>False if the peer was already lost, or was removed.</returns>
     public bool Lose(RmaDriverPeer peer, PeerLoss loss)
     {
         lock (_gate)
@@ -39,16 +39,16 @@ internal sealed class PeerStates(EndpointErrors errors, EndpointCounters counter
         return true;
     }
 
-    /// <summary>A peer was inserted.</summary>
+    /// <summary>Called when a peer was inserted.</summary>
     /// <param name="peer">The peer.</param>
-    /// <param name="wasLost">Whether one at the same address was lost before.</param>
-    /// <returns>Whether it was reported as the return of that one.</returns>
+    /// <param name="wasLost">Whether a peer at the same address was lost before.</param>
+    /// <returns>Whether it was reported as the return of that peer.</returns>
     public bool Add(RmaDriverPeer peer, bool wasLost)
     {
         lock (_gate)
         {
             _counts[(int)peer.State]++;
-            // Another thread may have found already that it is lost again.
+            // Another thread may already have found that it is lost again.
             if (!wasLost || peer.IsLost)
                 return false;
             Report_NeedsLock(peer, RmaPeerState.Up, "it was inserted again after it was lost");
@@ -57,7 +57,7 @@ internal sealed class PeerStates(EndpointErrors errors, EndpointCounters counter
     }
 
     /// <summary>Marks a peer as removed; its state does not change any more.</summary>
-    /// <returns>Whether it was lost, and that was reported.</returns>
+    /// <returns>Whether the peer was lost, and the loss was reported.</returns>
     public bool Remove(RmaDriverPeer peer)
     {
         lock (_gate)
@@ -68,14 +68,14 @@ internal sealed class PeerStates(EndpointErrors errors, EndpointCounters counter
         }
     }
 
-    /// <summary>How many peers are in each state. It never waits for the driver.</summary>
+    /// <summary>Returns how many peers are in each state. Never waits for the driver.</summary>
     public Dictionary<RmaPeerState, int> CountByState()
     {
         lock (_gate)
             return EndpointCounters.PeerStates.ToDictionary(state => state, state => _counts[(int)state]);
     }
 
-    /// <summary>A peer is slow.</summary>
+    /// <summary>Marks a peer as slow.</summary>
     public void SetSlow(RmaDriverPeer peer, TimeSpan time)
     {
         string reason = string.Create(System.Globalization.CultureInfo.InvariantCulture, $"an operation with it has been outstanding for {time.TotalSeconds:0.#} s");
@@ -90,7 +90,7 @@ internal sealed class PeerStates(EndpointErrors errors, EndpointCounters counter
         Log.PeerSlow(health.Logger, health.Provider, peer.Number, reason);
     }
 
-    /// <summary>A peer is no longer slow.</summary>
+    /// <summary>Marks a peer as no longer slow.</summary>
     public void EndSlow(RmaDriverPeer peer)
     {
         lock (_gate)

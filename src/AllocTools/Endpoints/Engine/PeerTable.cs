@@ -8,18 +8,18 @@ namespace AllocTools.Endpoints.Engine;
 
 /// <summary>The peers that an endpoint may work with.</summary>
 /// <remarks>
-/// Transports reuse the numbers of peers, so a peer is an object that has the transport's number. Most transports
-/// return the existing number for an address that is already inserted, so a peer is inserted there once, and insertions
-/// are counted here. A peer that is removed while an operation uses it stays in the transport until a later insertion
-/// or removal finds that the operation has ended, or until the address is inserted again. A lost peer stays in the
-/// table until it is removed or inserted again; the latter also removes and inserts it in the transport, so that
+/// Transports reuse the numbers of peers, so a peer is an object that holds the transport's number. Most transports
+/// return the existing number for an address that is already inserted. A peer is therefore inserted there once, and
+/// insertions are counted here. A peer that is removed while an operation uses it stays in the transport until a later
+/// insertion or removal finds that the operation has ended, or until the address is inserted again. A lost peer stays
+/// in the table until it is removed or inserted again; the latter also removes and inserts it in the transport, so that
 /// nothing of its connection remains.
 /// </remarks>
 internal sealed class PeerTable(RmaEndpointDriver driver, TransportDescription own, PeerStates states, ILogger logger)
 {
     private const int InvalidArgument = 22;
 
-    /// <summary>While fewer peers are left, each insertion and removal looks whether they can be let go of.</summary>
+    /// <summary>While fewer peers are left behind, each insertion and removal checks whether they can be released.</summary>
     private const int FewLeft = 64;
 
     private readonly Lock _gate = new();
@@ -33,17 +33,17 @@ internal sealed class PeerTable(RmaEndpointDriver driver, TransportDescription o
     // Removed peers that an operation may still use.
     private readonly List<RmaDriverPeer> _closing = [];
 
-    // How many insertions and removals do not look for peers that can be let go of.
+    // The number of insertions and removals before the next check for peers that can be released.
     private int _untilNextLook;
 
-    // Removed peers that an operation used at the last look, and their numbers.
+    // Removed peers that an operation used at the last check, and their numbers.
     private readonly HashSet<RmaDriverPeer> _usedPeers = [];
     private readonly HashSet<ulong> _usedNumbers = [];
 
     /// <summary>Inserts a peer, or increments the count of an existing one.</summary>
     /// <param name="address">The peer endpoint's address.</param>
     /// <param name="slots">The endpoint's operations.</param>
-    /// <param name="isBack">Whether a peer at this address was lost before, and this one is reported as its return.</param>
+    /// <param name="isBack">Whether a peer at this address was lost before, so that this one is reported as its return.</param>
     public RmaDriverPeer Insert(ReadOnlySpan<byte> address, ReadOnlySpan<OperationSlot> slots, out bool isBack)
     {
         isBack = false;
@@ -112,7 +112,7 @@ internal sealed class PeerTable(RmaEndpointDriver driver, TransportDescription o
     /// <param name="peer">The peer.</param>
     /// <param name="isFinished">Whether <see cref="RmaDriverPeer.Finish"/> was called for this insertion.</param>
     /// <param name="slots">The endpoint's operations.</param>
-    /// <exception cref="ArgumentException">It was already removed as often as it was inserted.</exception>
+    /// <exception cref="ArgumentException">The peer was already removed as often as it was inserted.</exception>
     public void Remove(RmaDriverPeer peer, bool isFinished, ReadOnlySpan<OperationSlot> slots)
     {
         lock (_gate)
@@ -144,8 +144,8 @@ internal sealed class PeerTable(RmaEndpointDriver driver, TransportDescription o
     }
 
     /// <summary>
-    /// Whether an operation with a peer runs, or has timed out and may still run. The fabric no longer uses an operation
-    /// that has ended, although its slot may not be free yet.
+    /// Whether an operation with a peer is running, or has timed out and may still run. The fabric no longer uses an
+    /// operation that has ended, although its slot may not be free yet.
     /// </summary>
     private static bool IsUsed(ulong number, ReadOnlySpan<OperationSlot> slots)
     {
@@ -169,13 +169,13 @@ internal sealed class PeerTable(RmaEndpointDriver driver, TransportDescription o
 
     private static bool MayRun(OperationSlot slot) => slot.State is not (OperationState.Free or OperationState.Ended);
 
-    /// <summary>Removes a peer. If one of its operations still runs, the transport keeps it.</summary>
+    /// <summary>Removes a peer. If one of its operations is still running, the transport keeps the peer.</summary>
     private void Forget_NeedsLock(string text, RmaDriverPeer peer, ReadOnlySpan<OperationSlot> slots)
     {
         _byAddress.Remove(text);
         _peers.Remove(peer.Number);
-        // Transports crash on operations with a peer that was removed. First new operations are refused, then running
-        // ones are searched; an operation does it in the reverse order, with a fence in between.
+        // Transports crash on operations with a peer that was removed. So new operations are refused first, and then
+        // running ones are looked for; an operation does both in the reverse order, with a fence in between.
         if (states.Remove(peer))
             _gone.Add(text);
         driver.OnPeerRemoved(peer);
@@ -191,8 +191,8 @@ internal sealed class PeerTable(RmaEndpointDriver driver, TransportDescription o
     }
 
     /// <summary>
-    /// Removes peers whose operations have ended from the transport, and closes them. If the transport refuses, it is
-    /// tried again later. All slots are looked at once, however many peers are left; and where many are, not each time.
+    /// Removes peers whose operations have ended from the transport, and closes them. If the transport refuses, the removal
+    /// is retried later. All slots are checked in one pass, however many peers are left; if many are, not on each call.
     /// </summary>
     private void LetGoOfLeft_NeedsLock(ReadOnlySpan<OperationSlot> slots)
     {
@@ -214,7 +214,7 @@ internal sealed class PeerTable(RmaEndpointDriver driver, TransportDescription o
         }
         foreach ((string address, ulong number) in _left)
         {
-            // A dictionary may be read on while entries are removed from it.
+            // A dictionary allows removals while it is enumerated.
             if (!_usedNumbers.Contains(number) && TryForget(number))
                 _left.Remove(address);
         }
@@ -230,13 +230,13 @@ internal sealed class PeerTable(RmaEndpointDriver driver, TransportDescription o
         }
         catch (RmaException e)
         {
-            // For this side the peer is removed in any case.
+            // For this side, the peer is removed in any case.
             Log.PeerNotForgotten(logger, own.Provider ?? "", e.ErrorName);
             return false;
         }
     }
 
-    /// <summary>So many addresses at the most, the oldest of which are forgotten first.</summary>
+    /// <summary>Keeps a limited number of addresses, and forgets the oldest ones first.</summary>
     private sealed class GoneAddresses
     {
         private const int Most = 1024;
@@ -264,7 +264,7 @@ internal sealed class PeerTable(RmaEndpointDriver driver, TransportDescription o
 }
 
 /// <summary>Why a peer is lost.</summary>
-/// <param name="Reason">How the loss was detected, in words.</param>
+/// <param name="Reason">How the loss was detected, as text.</param>
 /// <param name="Error">The transport's code.</param>
-/// <param name="IsReported">Whether it is logged, counted and reported: false if nobody needs the peer any more.</param>
+/// <param name="IsReported">Whether the loss is logged, counted and reported: false if nobody needs the peer any more.</param>
 internal sealed record PeerLoss(string Reason, int Error, bool IsReported = true);

@@ -2,7 +2,7 @@ namespace AllocTools.Endpoints.Engine;
 
 /// <summary>Checks the peers of a context's endpoints periodically, with one timer for all of them.</summary>
 /// <param name="time">The clock.</param>
-/// <param name="onFailure">Reports an exception of a check: other checks continue, and so does this one in the next round.</param>
+/// <param name="onFailure">Reports an exception of a check. Other checks continue, and this one runs again in the next round.</param>
 internal sealed class PeerWatch(TimeProvider time, Action<Exception> onFailure)
 {
     private static readonly TimeSpan Period = TimeSpan.FromMilliseconds(250);

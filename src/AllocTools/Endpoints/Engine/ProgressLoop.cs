@@ -6,15 +6,15 @@ namespace AllocTools.Endpoints.Engine;
 
 /// <summary>The endpoint's own thread: makes progress, spins for a while, then waits.</summary>
 /// <remarks>
-/// It waits on the completion queue's descriptor if the provider has one, and otherwise polls with pauses: a sixteenth
-/// of the idle time, up to 1 ms, and later a hundredth of it, up to <see cref="RmaEndpointOptions.LongestPause"/>. So
-/// the first message after an hour is late by at most that option, one after a second by at most 10 ms, and an idle
-/// endpoint costs next to nothing.
+/// The thread waits on the completion queue's descriptor if the provider has one. Otherwise it polls with pauses: a
+/// sixteenth of the idle time, up to 1 ms, and later a hundredth of it, up to
+/// <see cref="RmaEndpointOptions.LongestPause"/>. So the first message after an hour is late by at most that option, one
+/// after a second by at most 10 ms, and an idle endpoint costs next to nothing.
 /// While an await makes progress (<see cref="AwaitHelp"/>), the thread stands by, and checks periodically whether that
-/// is still so. So starting an operation wakes the thread only if it would be too late otherwise: if the operation
-/// waits to be posted, if its deadline comes first, or if the thread sleeps for long. An await that suspends wakes the
-/// thread if it does not watch the queue. No wake-up is lost: the thread announces that it waits, passes a fence, and
-/// checks once more before it waits.
+/// is still the case. Starting an operation therefore wakes the thread only if it would be too late otherwise: if the
+/// operation waits to be posted, if its deadline is earlier, or if the thread is in a long sleep. An await that suspends
+/// wakes the thread if it does not watch the queue. No wake-up is lost: the thread announces that it waits, passes a
+/// fence, and checks once more before it waits.
 /// </remarks>
 internal sealed class ProgressLoop : IDisposable
 {
@@ -38,7 +38,7 @@ internal sealed class ProgressLoop : IDisposable
     /// <summary>The value of <see cref="_waitsUntil"/> while the thread is awake.</summary>
     private const long Awake = long.MinValue;
 
-    /// <summary>The value of <see cref="_waitsUntil"/> while the thread sleeps for so long that any operation wakes it.</summary>
+    /// <summary>The value of <see cref="_waitsUntil"/> while the thread is in a sleep so long that any operation wakes it.</summary>
     private const long Asleep = long.MaxValue;
 
     /// <summary>The first and the longest wait for the descriptor, which is a quarter of the idle time.</summary>
@@ -94,15 +94,15 @@ internal sealed class ProgressLoop : IDisposable
         _thread.UnsafeStart();
     }
 
-    /// <summary>From now on continuations run on this thread, which need not yield to others.</summary>
+    /// <summary>Makes continuations run on this thread from now on, so that it need not yield to others.</summary>
     public void RunInline() => _runsInline = true;
 
     /// <summary>Whether a call of the thread into the transport does not return.</summary>
     public bool IsStuck => _watch.IsStuck;
 
     /// <summary>
-    /// Wakes the thread, now or when it would wait next. After <see cref="Dispose"/> it does nothing, because a
-    /// cancellation may come that late.
+    /// Wakes the thread, now or when it would wait next. Does nothing after <see cref="Dispose"/>, because a cancellation
+    /// may arrive that late.
     /// </summary>
     public void Wake()
     {
@@ -123,7 +123,7 @@ internal sealed class ProgressLoop : IDisposable
             Wake();
     }
 
-    /// <summary>Wakes the thread if it sleeps for long, or past a deadline that has been noted.</summary>
+    /// <summary>Wakes the thread if it is in a long sleep, or would sleep past a deadline that has been noted.</summary>
     public void WakeIfWaitingPast(long deadline)
     {
         Fence.Full();
@@ -131,7 +131,7 @@ internal sealed class ProgressLoop : IDisposable
             Wake();
     }
 
-    /// <summary>Wakes the thread if it waits without watching the queue, or sleeps for long.</summary>
+    /// <summary>Wakes the thread if it waits without watching the queue, or is in a long sleep.</summary>
     public void WakeIfPaused()
     {
         Fence.Full();
@@ -144,12 +144,12 @@ internal sealed class ProgressLoop : IDisposable
     public Task Ended => _ended.Task;
 
     /// <summary>
-    /// Whether a continuation on this thread (<see cref="RmaContinuations.Inline"/>) disposes the endpoint, outside a
-    /// turn: then nothing waits for the thread, which makes no more calls.
+    /// Called when the endpoint is disposed. If a continuation on this thread (<see cref="RmaContinuations.Inline"/>) does
+    /// that outside a turn, nothing waits for the thread, which makes no more calls.
     /// </summary>
     public void LeaveIfCurrent()
     {
-        // Inside a turn the thread is in the driver, which has to return first.
+        // Inside a turn, the thread is in the driver, which has to return first.
         if (Thread.CurrentThread != _thread || InlineContinuation.IsInTurn)
             return;
         _stopping = true;
@@ -168,7 +168,7 @@ internal sealed class ProgressLoop : IDisposable
         return ended;
     }
 
-    /// <summary>After the thread has ended.</summary>
+    /// <summary>Releases the resources after the thread has ended.</summary>
     public void Dispose()
     {
         _watch.Settle();
@@ -199,7 +199,7 @@ internal sealed class ProgressLoop : IDisposable
         }
         catch (Exception e)
         {
-            // All exceptions are caught: the operations' owners get them, and otherwise they would end the process.
+            // All exceptions are caught: they are passed to the operations' owners, and would end the process otherwise.
             _fail(e);
         }
         finally
@@ -233,7 +233,7 @@ internal sealed class ProgressLoop : IDisposable
         return any;
     }
 
-    /// <summary>Writes of peers cause no completion here; the bell shows whether spinning was useful.</summary>
+    /// <summary>Whether a peer has rung the bell. Peers' writes cause no completion here, so only the bell shows that spinning was useful.</summary>
     private bool HasRung(ref long last)
     {
         if (!_waker.HasRung)
@@ -269,7 +269,7 @@ internal sealed class ProgressLoop : IDisposable
         }
     }
 
-    /// <summary>Leaves progress to awaits as long as they make it. Then it makes a turn, because an await may have lost its processor.</summary>
+    /// <summary>Leaves progress to awaits as long as they make it. Then makes a turn, because an await may have lost its processor.</summary>
     private bool StandBy(AwaitHelp help, ref long last)
     {
         WaitEnd end;
@@ -321,9 +321,9 @@ internal sealed class ProgressLoop : IDisposable
     private static TimeSpan Pause(TimeSpan idle) => Max(ShortestPause, Max(Min(idle / 16, EarlyPause), idle / 100));
 
     /// <summary>
-    /// Returns the length of a wait. The longest wait ends at the next multiple of its length, when the threads of all
-    /// idle endpoints end theirs, so that one interrupt of the processor's timer wakes them all. Separate times cost
-    /// several times as much.
+    /// Returns the length of a wait. The longest wait ends at the next multiple of its length. There the threads of all idle
+    /// endpoints end theirs, so that one timer interrupt of the processor wakes them all. Separate times cost several times
+    /// as much.
     /// </summary>
     private TimeSpan WithOthers(TimeSpan wait, TimeSpan longest, long now)
     {
@@ -333,7 +333,7 @@ internal sealed class ProgressLoop : IDisposable
         return Max(ShortestPause, _time.GetElapsedTime(now, (now / period + 1) * period));
     }
 
-    /// <summary>Waits, and publishes until when and for what, so that an operation that can't wait for that wakes the thread.</summary>
+    /// <summary>Waits, and publishes until when and for what, so that operations that can't wait that long wake the thread.</summary>
     private WaitEnd Wait(long now, TimeSpan longest, bool forCompletions)
     {
         if (longest <= (forCompletions ? FirstWait : EarlyPause))
@@ -346,7 +346,7 @@ internal sealed class ProgressLoop : IDisposable
         return _waker.Wait(Min(longest, UntilDeadline()), forCompletions);
     }
 
-    /// <summary>From now on the queue is polled with pauses.</summary>
+    /// <summary>Makes the loop poll the queue with pauses from now on.</summary>
     private bool StopWaitingForCompletions(string why)
     {
         Log.WaitingFailed(_health.Logger, _health.Provider, why, _longestPause.TotalMilliseconds);

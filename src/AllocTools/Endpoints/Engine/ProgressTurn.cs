@@ -3,17 +3,17 @@ namespace AllocTools.Endpoints.Engine;
 /// <summary>The right to make progress, which one thread has at a time.</summary>
 internal sealed class ProgressTurn
 {
-    /// <summary>The start of the turn while no thread has it.</summary>
+    /// <summary>The value of Start while no thread has the turn.</summary>
     public const long Nobody = long.MaxValue;
 
     private int _taken;
     private long _start = Nobody;
 
-    /// <summary>When the present holder took the turn, as a timestamp; <see cref="Nobody"/> if no thread has it.</summary>
+    /// <summary>When the current holder took the turn, as a timestamp; <see cref="Nobody"/> if no thread has it.</summary>
     public long Start => Volatile.Read(ref _start);
 
     /// <summary>Takes the turn, unless another thread has it.</summary>
-    /// <param name="now">The present timestamp; 0 if the turn is not monitored.</param>
+    /// <param name="now">The current timestamp; 0 if the turn is not monitored.</param>
     public bool TryTake(long now)
     {
         if (Interlocked.CompareExchange(ref _taken, 1, 0) != 0)

@@ -3,14 +3,13 @@ using AllocTools.Endpoints.Drivers;
 namespace AllocTools.Endpoints.Engine;
 
 /// <summary>
-/// Operations that are not posted yet, in order, because the transport did not accept them
+/// Keeps, in order, operations that are not posted yet because the transport did not accept them
 /// (<see cref="RmaPostStatus.Full"/>) or slots had run out.
 /// </summary>
 /// <remarks>
 /// While an operation of a peer is here, later operations to that peer queue behind it, so that the order of the calls
-/// is kept; other peers are not held up. Receives count as one peer of their own. An operation is added before its
-/// state changes, and its place is released only after it was posted or ended. The slots are the links of the list, so
-/// that it
+/// is kept; other peers are not delayed. All receives count as one peer. An operation is added before its state changes,
+/// and its place is released only after it was posted or ended. The slots are the links of the list, so that the list
 /// allocates nothing.
 /// </remarks>
 internal sealed class RetryQueue
@@ -44,7 +43,7 @@ internal sealed class RetryQueue
         }
     }
 
-    /// <summary>The operations that are here now, in order, each with the number of its use.</summary>
+    /// <summary>Copies the operations that are here now, in order, each with the number of its use.</summary>
     public void CopyTo(List<(OperationSlot Slot, long Use)> slots)
     {
         lock (_gate)

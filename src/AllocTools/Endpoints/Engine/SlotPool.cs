@@ -4,13 +4,13 @@ using AllocTools.Interop;
 
 namespace AllocTools.Endpoints.Engine;
 
-/// <summary>The free slots of an endpoint, and the operations that wait for one, in the order they came.</summary>
+/// <summary>Holds the free slots of an endpoint, and the operations that wait for one, in their order of arrival.</summary>
 /// <remarks>
 /// Free slots form a lock-free stack (Treiber's), whose head counts its changes, so that a slot that was taken and
-/// returned does not look unchanged. While operations wait, no other operation takes a slot: a slot that becomes free
-/// is given to the oldest waiter, under the lock, through the callback, which queues it or reports that it can no
-/// longer be served; so operations are posted in the order of the calls. No slot is forgotten: a waiter first announces
-/// itself and then checks the stack, a thread that returns a slot does the reverse, each with a fence in between.
+/// returned does not look unchanged. While operations wait, no other operation takes a slot. A slot that becomes free is
+/// given to the oldest waiter under the lock. The callback queues the operation, or reports that it can no longer be
+/// served, so operations are posted in the order of the calls. No slot is forgotten: a waiter first announces itself and
+/// then checks the stack, and a thread that returns a slot does the reverse, each with a fence in between.
 /// </remarks>
 internal sealed class SlotPool
 {
@@ -28,7 +28,7 @@ internal sealed class SlotPool
     private bool _closed;
 
     /// <param name="slots">All slots, each with its index.</param>
-    /// <param name="give">Gives a slot to a waiting operation.</param>
+    /// <param name="give">Gives a slot to a waiting operation; returns false if the operation can no longer use it.</param>
     public SlotPool(OperationSlot[] slots, Func<WaitingOperation, OperationSlot, bool> give)
     {
         _slots = slots;
@@ -37,10 +37,10 @@ internal sealed class SlotPool
         _give = give;
     }
 
-    /// <summary>Operations that wait for a slot.</summary>
+    /// <summary>The number of operations that wait for a slot.</summary>
     public int WaitingCount => Volatile.Read(ref _waitingCount);
 
-    /// <summary>How often a slot was taken or returned; the number starts again at 0 after 2^32.</summary>
+    /// <summary>How often a slot was taken or returned; the number wraps around at 2^32.</summary>
     public uint Changes => (uint)(Volatile.Read(ref _head) >> 32);
 
     public bool TryTake([NotNullWhen(true)] out OperationSlot? slot)
@@ -50,7 +50,7 @@ internal sealed class SlotPool
     }
 
     /// <summary>Lets an operation wait for a slot; if one has become free meanwhile, the operation gets it immediately.</summary>
-    /// <returns>Its place in the queue; null if the endpoint is closed, so that operations may no longer wait.</returns>
+    /// <returns>The operation's place in the queue; null if the endpoint is closed, so that operations may no longer wait.</returns>
     public LinkedListNode<WaitingOperation>? TryWait(WaitingOperation operation)
     {
         lock (_gate)
@@ -118,7 +118,7 @@ internal sealed class SlotPool
             _waiting.Remove(first);
             if (!_give(first.Value, slot))
                 Push(slot);
-            // It is uncounted only now: while it is counted, no other operation takes a slot, and from here on a later
+            // Decremented only now: while the operation is counted, no other one takes a slot, and from here on a later
             // operation finds it queued.
             Interlocked.Decrement(ref _waitingCount);
         }
@@ -130,7 +130,7 @@ internal sealed class SlotPool
         while ((int)head != None)
         {
             int first = (int)head;
-            // Another thread may have taken the slot and changed this meanwhile; then the head has changed, too.
+            // If another thread has taken the slot and changed this link meanwhile, the head has changed, too.
             ulong before = Interlocked.CompareExchange(ref _head, After(head, Volatile.Read(ref _next[first])), head);
             if (before == head)
             {
@@ -159,7 +159,7 @@ internal sealed class SlotPool
     private static ulong After(ulong head, int first) => (((head >> 32) + 1) << 32) | (uint)first;
 }
 
-/// <summary>An operation that waits for a slot. It already holds its buffer, and its time runs.</summary>
+/// <summary>An operation that waits for a slot. It already holds its buffer, and its time is running.</summary>
 internal sealed class WaitingOperation(in RmaOperation operation, RmaHold hold, long started, long deadline, CancellationToken cancellationToken)
     : TaskCompletionSource<RmaReceiveResult>(TaskCreationOptions.RunContinuationsAsynchronously)
 {

@@ -6,17 +6,17 @@ namespace AllocTools.Endpoints.Engine;
 /// <summary>Finds peers whose operations take longer than <see cref="RmaEndpointOptions.SlowPeerTime"/>.</summary>
 /// <remarks>
 /// A timer calls <see cref="Look"/>, which compares the slots with those of the previous call, so that operations pay
-/// nothing. The time counts from the first call that sees the operation with the transport: the wait for a slot, and for a
-/// transport that is full, is not the peer's. If several peers are overdue and no operation at all has succeeded since
-/// the previous call, the cause is probably on this side (a busy processor, its link), and a peer is reported only after
-/// twice the time.
+/// nothing. The time counts from the first call that finds the operation with the transport, because the peer is not to
+/// blame for a wait for a slot or for a full transport. If several peers are overdue and no operation at all has
+/// succeeded since the previous call, the cause is probably on this side (a busy processor, or its link). A peer is then
+/// reported only after twice the time.
 /// </remarks>
 internal sealed class SlowPeers(TimeSpan limit, OperationSlot[] slots, SlotPool free, EndpointCounters counters, PeerStates states, TimeProvider time)
 {
     private readonly Dictionary<RmaDriverPeer, TimeSpan> _overdue = [];
     private readonly HashSet<RmaDriverPeer> _slow = [];
 
-    // For each slot the use that the previous call found outstanding, and when a call found it first.
+    // For each slot, the use that was last found outstanding, and when it was found first.
     private readonly (long Use, long Since)[] _seen = new (long, long)[slots.Length];
     private uint _changes;
     private bool _isIdle;
@@ -63,7 +63,7 @@ internal sealed class SlowPeers(TimeSpan limit, OperationSlot[] slots, SlotPool 
             long use = OperationSlot.UseOf(word);
             if (_seen[i].Use != use)
                 _seen[i] = (use, now);
-            // A receive has no peer. If the use has changed, the peer may belong to another one.
+            // A receive has no peer. If the use has changed, the peer may belong to another use.
             if (peer is null || OperationSlot.UseOf(slot.Word) != use)
                 continue;
             TimeSpan age = time.GetElapsedTime(_seen[i].Since, now);

@@ -3,20 +3,20 @@ using AllocTools.Diagnostics;
 namespace AllocTools.Endpoints.Engine;
 
 /// <summary>
-/// Monitors an endpoint's thread: if a call of it into the transport does not return, operations still time out and can be cancelled.
+/// Monitors an endpoint's thread. If one of its calls into the transport does not return, operations still time out and can be cancelled.
 /// </summary>
 /// <remarks>
-/// Processes that use shm lock each other's memory by spinning; one that is killed at the wrong moment leaves a lock
-/// behind.
+/// Processes that use shm lock each other's memory by spinning; one that is killed at the wrong moment leaves a locked
+/// lock behind.
 /// </remarks>
 internal sealed class StuckTurnWatch : IDisposable
 {
-    /// <summary>The number of consecutive checks that see the same turn before overdue operations are ended without it.</summary>
+    /// <summary>The number of consecutive checks that must see the same turn before overdue operations are ended without it.</summary>
     private const int Looks = 3;
 
     /// <summary>
-    /// The number of checks before the turn is reported as stuck: on a busy machine a thread may lack a processor for
-    /// longer than the checks above.
+    /// The number of checks before the turn is reported as stuck. On a busy machine, a thread may lack a processor for
+    /// longer than the checks above take.
     /// </summary>
     private const int LooksToReport = 9;
 
@@ -40,7 +40,7 @@ internal sealed class StuckTurnWatch : IDisposable
 
     /// <param name="progress">The endpoint's progress.</param>
     /// <param name="health">Receives the reports.</param>
-    /// <param name="explain">Explains what a call that does not return may wait for.</param>
+    /// <param name="explain">Explains what a call that does not return may be waiting for.</param>
     public StuckTurnWatch(EndpointProgress progress, EndpointHealth health, Func<string> explain)
     {
         _explain = explain;
@@ -104,8 +104,8 @@ internal sealed class StuckTurnWatch : IDisposable
     }
 
     /// <summary>
-    /// Checks are counted, not the time of a turn, so that a turn is not reported as stuck because the process or
-    /// machine was suspended. The missed check then comes with the next one, and both count as one.
+    /// Whether the same turn was seen by several checks. Checks are counted instead of time, so that a turn is not reported
+    /// as stuck because the process or the machine was suspended: a missed check then runs with the next, and both count as one.
     /// </summary>
     private bool HasStuckTurn()
     {
@@ -128,9 +128,9 @@ internal sealed class StuckTurnWatch : IDisposable
     }
 
     /// <summary>
-    /// Runs the checks of a context's endpoints with one timer, because a hundred timers would wake the process 400
-    /// times a second. It runs rarely while all endpoints are idle and none has a turn; the next check then detects a
-    /// stuck turn, and checks it every <see cref="Period"/>.
+    /// Runs the checks of a context's endpoints with one timer, because a hundred timers would wake the process 400 times a
+    /// second. It runs rarely while all endpoints are idle and none has a turn. Once a check finds a turn, checks run every
+    /// <see cref="Period"/> again, which detects a stuck one.
     /// </summary>
     internal sealed class Rounds(TimeProvider time)
     {

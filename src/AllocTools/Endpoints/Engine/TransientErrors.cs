@@ -1,12 +1,12 @@
 namespace AllocTools.Endpoints.Engine;
 
-/// <summary>Which failures of the transport are transient, and after which an operation can be repeated without danger.</summary>
+/// <summary>Classifies the transport's failures: which are transient, and after which an operation can be repeated safely.</summary>
 /// <remarks>
-/// The transport has ended each operation that is considered here, so it no longer uses the local memory. What can be
-/// left of one is what was sent: bytes of a write in a socket's buffer, or in the network, of a connection that broke.
-/// They may still reach the peer's memory after the repeated write has completed, and so overwrite newer bytes. So a
-/// write is repeated only if the transport has accepted no part of it; a read can be repeated in any case. The codes are
-/// Linux's, which all providers use.
+/// The transport has ended each operation that is considered here, so it no longer uses the local memory. What may remain
+/// is data that was already sent: bytes of a write on a broken connection, in a socket's buffer or in the network. They
+/// may still reach the peer's memory after the repeated write has completed, and so overwrite newer bytes. A write is
+/// therefore repeated only if the transport has accepted no part of it; a read can be repeated in any case. The codes
+/// are Linux's, which all providers use.
 /// </remarks>
 internal static class TransientErrors
 {

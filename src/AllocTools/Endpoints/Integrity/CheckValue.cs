@@ -6,7 +6,7 @@ namespace AllocTools.Endpoints.Integrity;
 /// <summary>Computes check values.</summary>
 internal static class CheckValue
 {
-    /// <summary>The check value of bytes; one of 32 bits is in the lower half.</summary>
+    /// <summary>Computes the check value of bytes; a value of 32 bits is in the lower half.</summary>
     public static ulong Of(RmaIntegrity integrity, ReadOnlySpan<byte> bytes) => integrity switch
     {
         RmaIntegrity.Crc32C => Crc32C.Of(bytes),
@@ -14,7 +14,7 @@ internal static class CheckValue
         _ => throw Unknown(integrity),
     };
 
-    /// <summary>The check value of bytes and of a number that belongs to them, such as their place.</summary>
+    /// <summary>Computes the check value of bytes and of a number that belongs to them, such as their position.</summary>
     public static ulong Of(RmaIntegrity integrity, ReadOnlySpan<byte> bytes, ulong number) => integrity switch
     {
         RmaIntegrity.Crc32C => (number << 32) | Crc32C.Of(bytes),

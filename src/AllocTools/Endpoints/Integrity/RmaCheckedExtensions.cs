@@ -5,26 +5,26 @@ using AllocTools.Validation;
 
 namespace AllocTools.Endpoints.Integrity;
 
-/// <summary>Operations with check values: bytes that were damaged on the way are reported instead of being handed out.</summary>
+/// <summary>Operations with check values: bytes that were damaged in transit are reported instead of being returned.</summary>
 public static class RmaCheckedExtensions
 {
-    /// <summary>The bytes at the end of a checked message's slice that have its check value.</summary>
+    /// <summary>The number of bytes at the end of a checked message's slice that hold its check value.</summary>
     public const int TrailerLength = sizeof(ulong);
 
     /// <summary>
     /// Computes the tags of blocks, and writes both to the same offset of a peer's checked memory. The peer compares
-    /// them by <see cref="RmaCheckedMemory.Verify(long, long)"/> once it knows that they are there, such as by a message
-    /// that is sent after this has completed.
+    /// them with <see cref="RmaCheckedMemory.Verify(long, long)"/> once it knows that they have arrived, for example by a
+    /// message that is sent after this operation has completed.
     /// </summary>
     /// <param name="endpoint">The endpoint.</param>
-    /// <param name="source">The memory of this side.</param>
+    /// <param name="source">This side's memory.</param>
     /// <param name="destination">The whole of the peer's checked memory, rented with the same length, check value and block length.</param>
     /// <param name="offset">Where the first block begins.</param>
-    /// <param name="length">Bytes: whole blocks, or up to the end.</param>
-    /// <param name="timeout">How long it may take; null for the endpoint's OperationTimeout.</param>
+    /// <param name="length">The number of bytes: whole blocks, or up to the end.</param>
+    /// <param name="timeout">How long the operation may take; null for the endpoint's OperationTimeout.</param>
     /// <param name="cancellationToken">Gives up the wait.</param>
-    /// <exception cref="ArgumentException">The range is not one of whole blocks, or the peer's memory has another length.</exception>
-    /// <exception cref="RmaException">An operation has failed: blocks may be there without their tags, and a repetition replaces both.</exception>
+    /// <exception cref="ArgumentException">The range does not consist of whole blocks, or the peer's memory has another length.</exception>
+    /// <exception cref="RmaException">An operation has failed. Blocks may have arrived without their tags; repeating the write replaces both.</exception>
     public static async ValueTask WriteCheckedAsync(
         this IRmaEndpoint endpoint, RmaCheckedMemory source, RemoteRegion destination, long offset, long length, TimeSpan? timeout = null, CancellationToken cancellationToken = default)
     {
@@ -42,16 +42,16 @@ public static class RmaCheckedExtensions
         await batch.RunAsync(timeout, cancellationToken).ConfigureAwait(false);
     }
 
-    /// <summary>Reads blocks of a peer's checked memory with their tags into the same offset of this side's, and compares them.</summary>
+    /// <summary>Reads blocks of a peer's checked memory and their tags into the same offset of this side's memory, and compares them.</summary>
     /// <param name="endpoint">The endpoint.</param>
-    /// <param name="destination">The memory of this side.</param>
+    /// <param name="destination">This side's memory.</param>
     /// <param name="source">The whole of the peer's checked memory, rented with the same length, check value and block length.</param>
     /// <param name="offset">Where the first block begins.</param>
-    /// <param name="length">Bytes: whole blocks, or up to the end.</param>
-    /// <param name="timeout">How long it may take; null for the endpoint's OperationTimeout.</param>
+    /// <param name="length">The number of bytes: whole blocks, or up to the end.</param>
+    /// <param name="timeout">How long the operation may take; null for the endpoint's OperationTimeout.</param>
     /// <param name="cancellationToken">Gives up the wait.</param>
-    /// <exception cref="ArgumentException">The range is not one of whole blocks, or the peer's memory has another length.</exception>
-    /// <exception cref="RmaIntegrityException">A block does not have its check value: it was damaged, or was being written. Where others write, read again.</exception>
+    /// <exception cref="ArgumentException">The range does not consist of whole blocks, or the peer's memory has another length.</exception>
+    /// <exception cref="RmaIntegrityException">A block does not match its check value: it was damaged, or was being written. If others write to it, read again.</exception>
     /// <exception cref="RmaException">An operation has failed.</exception>
     public static async ValueTask ReadCheckedAsync(
         this IRmaEndpoint endpoint, RmaCheckedMemory destination, RemoteRegion source, long offset, long length, TimeSpan? timeout = null, CancellationToken cancellationToken = default)
@@ -73,14 +73,14 @@ public static class RmaCheckedExtensions
     }
 
     /// <summary>
-    /// Sends a message with a check value, which the receiver compares by <see cref="ReceiveCheckedAsync"/>. Both sides
-    /// must use the same one; a receiver that uses another, or gets a message without one, reports damage.
+    /// Sends a message with a check value, which the receiver compares with <see cref="ReceiveCheckedAsync"/>. Both sides
+    /// must use the same kind; a receiver that uses another one, or gets a message without one, reports damage.
     /// </summary>
     /// <param name="endpoint">The endpoint.</param>
-    /// <param name="message">The message, and behind it <see cref="TrailerLength"/> bytes that are overwritten by the check value.</param>
+    /// <param name="message">The message, followed by <see cref="TrailerLength"/> bytes that are overwritten by the check value.</param>
     /// <param name="peer">The recipient.</param>
-    /// <param name="integrity">The check value.</param>
-    /// <param name="timeout">How long it may take; null for the endpoint's OperationTimeout.</param>
+    /// <param name="integrity">The kind of check value.</param>
+    /// <param name="timeout">How long the operation may take; null for the endpoint's OperationTimeout.</param>
     /// <param name="cancellationToken">Gives up the wait.</param>
     /// <exception cref="ArgumentException">The slice has no room for the check value.</exception>
     /// <exception cref="RmaException">The message could not be sent.</exception>
@@ -94,14 +94,14 @@ public static class RmaCheckedExtensions
         return endpoint.SendAsync(message, peer, timeout, cancellationToken);
     }
 
-    /// <summary>Receives a message that <see cref="SendCheckedAsync"/> has sent, and compares its check value.</summary>
+    /// <summary>Receives a message that was sent by <see cref="SendCheckedAsync"/>, and compares its check value.</summary>
     /// <param name="endpoint">The endpoint.</param>
-    /// <param name="buffer">The room for the message and <see cref="TrailerLength"/> bytes behind it.</param>
-    /// <param name="integrity">The check value.</param>
-    /// <param name="timeout">How long it may take; null for the endpoint's OperationTimeout.</param>
+    /// <param name="buffer">The room for the message and the <see cref="TrailerLength"/> bytes behind it.</param>
+    /// <param name="integrity">The kind of check value.</param>
+    /// <param name="timeout">How long the operation may take; null for the endpoint's OperationTimeout.</param>
     /// <param name="cancellationToken">Gives up the wait.</param>
     /// <returns>The message, without its check value.</returns>
-    /// <exception cref="RmaIntegrityException">The message does not have its check value: it was damaged, or was sent with another one or none.</exception>
+    /// <exception cref="RmaIntegrityException">The message does not match its check value: it was damaged, or was sent with another kind or with none.</exception>
     /// <exception cref="RmaException">No message could be received.</exception>
     public static ValueTask<RmaReceiveResult> ReceiveCheckedAsync(this IRmaEndpoint endpoint, RmaSlice buffer, RmaIntegrity integrity, TimeSpan? timeout = null, CancellationToken cancellationToken = default)
     {
@@ -110,7 +110,7 @@ public static class RmaCheckedExtensions
     }
 
     /// <summary>Compares the check value when the result is taken.</summary>
-    /// <remarks>It is no async method: that would await here, and an await spins for a message that the caller may be about to ask for.</remarks>
+    /// <remarks>Not an async method, because that would await here, and an await spins for a message that the caller may be about to request.</remarks>
     private sealed class CheckedReceive(ValueTask<RmaReceiveResult> receive, RmaSlice buffer, RmaIntegrity integrity) : IValueTaskSource<RmaReceiveResult>
     {
         public ValueTaskSourceStatus GetStatus(short token) =>

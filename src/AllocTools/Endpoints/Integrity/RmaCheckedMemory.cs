@@ -4,27 +4,28 @@ using AllocTools.Validation;
 namespace AllocTools.Endpoints.Integrity;
 
 /// <summary>
-/// A rented buffer whose blocks have guard tags, as the sectors of T10 DIF have: check values that are written and read
-/// with the data, so that the side that compares them finds damage on the way and in memory.
+/// A rented buffer whose blocks have guard tags, like the sectors of T10 DIF: check values that are written and read
+/// with the data, so that the side that compares them detects damage in transit and in memory.
 /// </summary>
 /// <remarks>
 /// <para>
 /// A one-sided operation runs no code at the target, so the check values must travel as bytes, and the side that uses
-/// the data compares them. Both sides rent such memory by the same length, check value and block length; the owner
-/// exposes it, and peers move blocks between the same offsets of theirs and of it by
+/// the data compares them. Both sides rent such memory with the same length, check value and block length. The owner
+/// exposes its memory, and peers move blocks between the same offsets of both memories by
 /// <see cref="RmaCheckedExtensions.WriteCheckedAsync"/> and <see cref="RmaCheckedExtensions.ReadCheckedAsync"/>. A tag
-/// includes the number of its block, so bytes that came to a wrong place are found, too.
+/// includes the number of its block, so bytes that arrived at a wrong place are detected, too.
 /// </para>
 /// <para>
-/// Data and tags are written by two operations in any order (by one where all of it is written). A reader that meets a
-/// writer in between, or a writer that has died there, finds a mismatch: that is an error of the same kind, and only
-/// the application can tell them apart. A write that never happened leaves data and tags as they were, and is not found.
+/// Data and tags are written by two operations in any order (or by one if all of the memory is written). A reader that
+/// comes between the two, or after a writer that died there, finds a mismatch. That is reported as the same kind of
+/// error, and only the application can tell the causes apart. A write that never happened leaves data and tags as they
+/// were, and is not detected.
 /// </para>
 /// <para>Only one thread at a time may seal, verify or move the same blocks.</para>
 /// </remarks>
 public sealed class RmaCheckedMemory : IDisposable
 {
-    /// <summary>The length of a block, unless another one is asked for.</summary>
+    /// <summary>The default length of a block.</summary>
     public const int DefaultBlockLength = 4096;
 
     private const int LeastBlock = 64;
@@ -43,24 +44,24 @@ public sealed class RmaCheckedMemory : IDisposable
         BlockLength = blockLength;
     }
 
-    /// <summary>The bytes of data.</summary>
+    /// <summary>The length of the data in bytes.</summary>
     public long Length { get; }
 
-    /// <summary>The check value of a tag.</summary>
+    /// <summary>The kind of check value that a tag holds.</summary>
     public RmaIntegrity Integrity { get; }
 
-    /// <summary>The bytes of data that one tag protects; the last block may be shorter.</summary>
+    /// <summary>The number of data bytes that one tag protects; the last block may be shorter.</summary>
     public int BlockLength { get; }
 
-    /// <summary>The data, and behind it the tags (8 bytes for each block, from the next multiple of 8 on).</summary>
+    /// <summary>The data, followed by the tags (8 bytes for each block, from the next multiple of 8 on).</summary>
     public RmaBuffer Buffer => _buffer;
 
-    /// <summary>Rents memory of zeros with the tags of zeros.</summary>
+    /// <summary>Rents zeroed memory with matching tags.</summary>
     /// <param name="pool">The pool.</param>
-    /// <param name="length">The bytes of data.</param>
-    /// <param name="integrity">The check value.</param>
-    /// <param name="blockLength">The bytes that one tag protects: 64 B to 1 GiB, a multiple of 8. Reads and writes are of whole blocks.</param>
-    /// <exception cref="ArgumentOutOfRangeException">A value is outside its range; there must be a check value.</exception>
+    /// <param name="length">The length of the data in bytes.</param>
+    /// <param name="integrity">The kind of check value.</param>
+    /// <param name="blockLength">The number of bytes that one tag protects: 64 B to 1 GiB, a multiple of 8. Only whole blocks are read and written.</param>
+    /// <exception cref="ArgumentOutOfRangeException">A value is outside its range, or no check value was chosen.</exception>
     /// <exception cref="RmaException">The pool has no room.</exception>
     public static RmaCheckedMemory Rent(IRmaMemoryPool pool, long length, RmaIntegrity integrity, int blockLength = DefaultBlockLength)
     {
@@ -88,9 +89,9 @@ public sealed class RmaCheckedMemory : IDisposable
         }
     }
 
-    /// <summary>A part of the data. What is changed needs <see cref="Seal(long, long)"/>, which a checked write does itself.</summary>
+    /// <summary>Returns a part of the data. Changes to it require <see cref="Seal(long, long)"/>, which a checked write calls itself.</summary>
     /// <param name="offset">Bytes from the start.</param>
-    /// <param name="length">Bytes.</param>
+    /// <param name="length">The number of bytes.</param>
     /// <exception cref="ArgumentOutOfRangeException">The part exceeds the data.</exception>
     public Span<byte> GetSpan(long offset, long length)
     {
@@ -98,18 +99,18 @@ public sealed class RmaCheckedMemory : IDisposable
         return _buffer.GetSpan(offset, length);
     }
 
-    /// <summary>Makes all of it accessible to peers, data and tags.</summary>
+    /// <summary>Makes all of the memory, data and tags, accessible to peers.</summary>
     /// <param name="access">What peers may do.</param>
     /// <exception cref="InvalidOperationException">The pool does not allow that access.</exception>
     public RmaExposure Expose(RmaAccess access) => _buffer.Expose(access);
 
-    /// <summary>Computes all tags anew.</summary>
+    /// <summary>Recomputes all tags.</summary>
     public void Seal() => Seal(0, Length);
 
-    /// <summary>Computes tags anew, after this side has changed the data.</summary>
+    /// <summary>Recomputes tags after this side has changed the data.</summary>
     /// <param name="offset">Where the first block begins.</param>
-    /// <param name="length">Bytes: whole blocks, or up to the end.</param>
-    /// <exception cref="ArgumentException">The range is not one of whole blocks.</exception>
+    /// <param name="length">The number of bytes: whole blocks, or up to the end.</param>
+    /// <exception cref="ArgumentException">The range does not consist of whole blocks.</exception>
     public void Seal(long offset, long length)
     {
         (long first, long end) = BlocksOf(offset, length);
@@ -118,14 +119,14 @@ public sealed class RmaCheckedMemory : IDisposable
     }
 
     /// <summary>Compares all data with its tags.</summary>
-    /// <exception cref="RmaIntegrityException">A block does not have its check value; the first such is named.</exception>
+    /// <exception cref="RmaIntegrityException">A block does not match its check value; the message describes the first such block.</exception>
     public void Verify() => Verify(0, Length);
 
-    /// <summary>Compares data with its tags, such as what a peer has written and then announced.</summary>
+    /// <summary>Compares data with its tags, such as data that a peer has written and then announced.</summary>
     /// <param name="offset">Where the first block begins.</param>
-    /// <param name="length">Bytes: whole blocks, or up to the end.</param>
-    /// <exception cref="ArgumentException">The range is not one of whole blocks.</exception>
-    /// <exception cref="RmaIntegrityException">A block does not have its check value; the first such is named.</exception>
+    /// <param name="length">The number of bytes: whole blocks, or up to the end.</param>
+    /// <exception cref="ArgumentException">The range does not consist of whole blocks.</exception>
+    /// <exception cref="RmaIntegrityException">A block does not match its check value; the message describes the first such block.</exception>
     public void Verify(long offset, long length)
     {
         (long first, long end) = BlocksOf(offset, length);
@@ -142,7 +143,7 @@ public sealed class RmaCheckedMemory : IDisposable
     /// <summary>Returns the memory to the pool.</summary>
     public void Dispose() => _buffer.Dispose();
 
-    /// <summary>The ranges of the buffer that have these blocks and their tags; one, if all of it is meant.</summary>
+    /// <summary>Returns the ranges of the buffer that hold these blocks and their tags; a single range for all of the memory.</summary>
     internal (long Offset, long Length)[] PartsOf(long offset, long length)
     {
         (long first, long end) = BlocksOf(offset, length);
@@ -159,7 +160,7 @@ public sealed class RmaCheckedMemory : IDisposable
 
     private ulong Compute(long block) => CheckValue.Of(Integrity, DataOf(block), (ulong)block);
 
-    /// <summary>The bytes of a block. The last one has the padding before the tags, which is moved with it.</summary>
+    /// <summary>Returns the bytes of a block. The last block includes the padding before the tags, which is moved with it.</summary>
     private Span<byte> DataOf(long block)
     {
         long offset = block * BlockLength;

@@ -2,12 +2,12 @@ namespace AllocTools.Libfabric.Interop;
 
 /// <summary>An address vector. fi_av(3).</summary>
 /// <remarks>
-/// libfabric isn't told how long an address is and reads as many bytes as its format has. An address comes from a peer
-/// and may be cut, so the library gets a copy that is padded with zeros.
+/// libfabric does not receive the length of an address, and reads as many bytes as its format has. An address comes
+/// from a peer and may be truncated, so the library gets a copy that is padded with zeros.
 /// </remarks>
 internal sealed unsafe class AvHandle : FidHandle
 {
-    /// <summary>The longest address that is taken, in bytes; the longest of libfabric's own formats has 256.</summary>
+    /// <summary>The length of the longest accepted address, in bytes; the longest of libfabric's own formats has 256.</summary>
     public const int MaxAddressLength = 512;
 
     private const int AddressRoom = 2 * MaxAddressLength;
@@ -20,7 +20,7 @@ internal sealed unsafe class AvHandle : FidHandle
     public fid_av* Pointer => (fid_av*)handle;
 
     /// <summary>Inserts one address.</summary>
-    /// <returns>1 where it was inserted, else 0 or a negative errno; -FI_EINVAL for one that is empty or too long.</returns>
+    /// <returns>1 if it was inserted, otherwise 0 or a negative errno; -FI_EINVAL if the address is empty or too long.</returns>
     public int Insert(ReadOnlySpan<byte> address, out ulong fiAddress)
     {
         using FidLease self = new(this);

@@ -4,12 +4,12 @@ namespace AllocTools.Libfabric.Interop;
 
 /// <summary>A completion queue. fi_cq(3).</summary>
 /// <remarks>
-/// The methods that read take no reference, allocate nothing and look the table up at each call: their caller holds one
-/// reference (<see cref="FidHandle.Acquire"/>) for as long as it may call them.
+/// The methods that read take no reference, allocate nothing, and look up the function table at each call. Their
+/// caller holds one reference (<see cref="FidHandle.Acquire"/>) for as long as it may call them.
 /// </remarks>
 internal sealed unsafe class CqHandle : FidHandle
 {
-    // fi_cq_err_entry has grown since 1.14 (src_addr); room for what a library might still write
+    // fi_cq_err_entry has grown since 1.14 (src_addr); this is room for what a later library might write.
     private const int ErrEntryRoom = 256;
     private const int TextRoom = 512;
 
@@ -23,7 +23,7 @@ internal sealed unsafe class CqHandle : FidHandle
     /// <summary>
     /// Reads completions of the queue's format. The caller keeps the handle open.
     /// </summary>
-    /// <returns>How many were read; -FI_EAGAIN for none, -FI_EAVAIL where <see cref="ReadErr"/> is due.</returns>
+    /// <returns>The number of completions that were read; -FI_EAGAIN if there are none, -FI_EAVAIL if <see cref="ReadErr"/> must be called.</returns>
     public nint Read(void* entries, nuint count)
     {
         fid_cq* queue = Pointer;
@@ -31,7 +31,7 @@ internal sealed unsafe class CqHandle : FidHandle
         return ops != null && FiOps.Has(ops, &ops->read) ? ops->read(queue, entries, count) : -FiErrno.FI_ENOSYS;
     }
 
-    /// <summary>As <see cref="Read"/>, with who each came from; FI_ADDR_NOTAVAIL where that isn't known.</summary>
+    /// <summary>Like <see cref="Read"/>, but also returns the source of each completion; FI_ADDR_NOTAVAIL if it is not known.</summary>
     public nint ReadFrom(void* entries, nuint count, ulong* sources)
     {
         fid_cq* queue = Pointer;
@@ -41,13 +41,11 @@ internal sealed unsafe class CqHandle : FidHandle
             : -FiErrno.FI_ENOSYS;
     }
 
-    /// <summary>
-    /// As <see cref="Read"/>, but blocks. shm of 1.17 ignores the time-out and can block for ever.
-    /// </summary>
-    /// <param name="entries">Takes the completions.</param>
-    /// <param name="count">How many fit.</param>
-    /// <param name="condition">Null, or as the queue's wait_cond says.</param>
-    /// <param name="milliseconds">Negative for no limit.</param>
+    /// <summary>Like <see cref="Read"/>, but blocks. shm of 1.17 ignores the time-out and can block forever.</summary>
+    /// <param name="entries">Receives the completions.</param>
+    /// <param name="count">The number of completions that fit.</param>
+    /// <param name="condition">Null, or the condition that the queue's wait_cond requires.</param>
+    /// <param name="milliseconds">The time-out; negative for no limit.</param>
     public nint SRead(void* entries, nuint count, void* condition, int milliseconds)
     {
         fid_cq* queue = Pointer;
@@ -57,7 +55,7 @@ internal sealed unsafe class CqHandle : FidHandle
             : -FiErrno.FI_ENOSYS;
     }
 
-    /// <summary>As <see cref="SRead"/>, with who each came from; FI_ADDR_NOTAVAIL where that isn't known.</summary>
+    /// <summary>Like <see cref="SRead"/>, but also returns the source of each completion; FI_ADDR_NOTAVAIL if it is not known.</summary>
     public nint SReadFrom(void* entries, nuint count, ulong* sources, void* condition, int milliseconds)
     {
         fid_cq* queue = Pointer;
@@ -69,11 +67,11 @@ internal sealed unsafe class CqHandle : FidHandle
 
     /// <summary>Reads one failed operation. The caller keeps the handle open.</summary>
     /// <param name="entry">
-    /// Set <c>err_data_size</c> to 0 (and <c>err_data</c> is the provider's, until the next read), or give a buffer.
-    /// <c>err</c> may come back negative.
+    /// Set <c>err_data_size</c> to 0, so that <c>err_data</c> is the provider's until the next read, or pass a buffer.
+    /// <c>err</c> may be negative on return.
     /// </param>
     /// <param name="flags">0.</param>
-    /// <returns>1 where one was read, -FI_EAGAIN for none.</returns>
+    /// <returns>1 if an entry was read, -FI_EAGAIN if there is none.</returns>
     public nint ReadErr(fi_cq_err_entry* entry, ulong flags)
     {
         fid_cq* queue = Pointer;
@@ -89,7 +87,7 @@ internal sealed unsafe class CqHandle : FidHandle
         return read;
     }
 
-    /// <summary>The provider's words for <c>prov_errno</c> and <c>err_data</c>.</summary>
+    /// <summary>Returns the provider's text for <c>prov_errno</c> and <c>err_data</c>.</summary>
     public string StrError(int providerErrno, void* errorData)
     {
         using FidLease self = new(this);
@@ -102,7 +100,7 @@ internal sealed unsafe class CqHandle : FidHandle
         return Marshal.PtrToStringUTF8((nint)said) ?? $"provider error {providerErrno}";
     }
 
-    /// <summary>The file descriptor to poll(2) for reading, of a queue opened with FI_WAIT_FD. It stays the queue's.</summary>
+    /// <summary>Gets the file descriptor to poll(2) for reading, of a queue opened with FI_WAIT_FD. The queue keeps owning it.</summary>
     public int GetWaitFd(out int fileDescriptor)
     {
         int value = -1;

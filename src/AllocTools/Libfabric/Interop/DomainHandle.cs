@@ -3,10 +3,10 @@ using AllocTools.Interop;
 
 namespace AllocTools.Libfabric.Interop;
 
-/// <summary>A domain: what memory is registered with, and queues and endpoints are opened on. fi_domain(3).</summary>
+/// <summary>A domain, with which memory is registered and on which queues and endpoints are opened. fi_domain(3).</summary>
 internal sealed unsafe class DomainHandle : FidHandle
 {
-    // fi_mr_attr had grown from 80 to 112 bytes by 2.x; what we don't know of reads as zero
+    // fi_mr_attr had grown from 80 to 112 bytes by 2.x; fields that are unknown here read as zero.
     private const int MrAttrRoom = 512;
 
     public DomainHandle(fid_domain* domain, FabricHandle fabric)
@@ -56,7 +56,7 @@ internal sealed unsafe class DomainHandle : FidHandle
         return status;
     }
 
-    /// <summary>Registers what the attributes say; it must stay mapped until the registration has been closed. fi_mr(3).</summary>
+    /// <summary>Registers the memory that the attributes describe, which must stay mapped until the registration is closed. fi_mr(3).</summary>
     public int RegisterMemory(fi_mr_attr* attr, ulong flags, out MrHandle? registration)
     {
         using FidLease self = new(this);
@@ -73,9 +73,9 @@ internal sealed unsafe class DomainHandle : FidHandle
     }
 
     /// <summary>Makes a key that operations can use from a peer's raw key (FI_MR_RAW). fi_mr(3).</summary>
-    /// <param name="baseAddress">What <see cref="MrHandle.GetRawAttributes"/> gave at the peer.</param>
-    /// <param name="rawKey">The same.</param>
-    /// <param name="key">For operations, until <see cref="UnmapKey"/>.</param>
+    /// <param name="baseAddress">The address that <see cref="MrHandle.GetRawAttributes"/> returned at the peer.</param>
+    /// <param name="rawKey">The raw key that it returned there.</param>
+    /// <param name="key">The key for operations, valid until <see cref="UnmapKey"/>.</param>
     public int MapRaw(ulong baseAddress, ReadOnlySpan<byte> rawKey, out ulong key)
     {
         ulong mapped = FiConstants.FI_KEY_NOTAVAIL;
@@ -96,6 +96,6 @@ internal sealed unsafe class DomainHandle : FidHandle
         return status;
     }
 
-    /// <summary>Gives back a key from <see cref="MapRaw"/>. fi_mr(3).</summary>
+    /// <summary>Releases a key from <see cref="MapRaw"/>. fi_mr(3).</summary>
     public int UnmapKey(ulong key) => ControlCore(FiCommand.FI_UNMAP_KEY, &key);
 }

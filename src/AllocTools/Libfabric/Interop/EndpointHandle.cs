@@ -2,13 +2,13 @@ using AllocTools.Interop;
 
 namespace AllocTools.Libfabric.Interop;
 
-/// <summary>An endpoint: setting it up, and posting. fi_endpoint(3).</summary>
+/// <summary>An endpoint, with the calls that set it up and that post operations. fi_endpoint(3).</summary>
 /// <remarks>
-/// The methods that post, and <see cref="Cancel"/>, take no reference, allocate nothing and look the table up at
-/// each call, since a provider may swap tables when an endpoint is enabled. Their caller holds one reference
-/// (<see cref="FidHandle.Acquire"/>) for as long as it may call them. They return 0, a negative errno, or
-/// -FI_EAGAIN where the completion queue has to be read first; memory and context of an operation belong to libfabric
-/// from 0 until its completion has been read or the endpoint closed.
+/// The methods that post, and <see cref="Cancel"/>, take no reference, allocate nothing, and look up the function
+/// table at each call, because a provider may swap tables when an endpoint is enabled. Their caller holds one
+/// reference (<see cref="FidHandle.Acquire"/>) for as long as it may call them. They return 0, a negative errno, or
+/// -FI_EAGAIN if the completion queue must be read first. Once a call has returned 0, the memory and context of the
+/// operation belong to libfabric until its completion has been read or the endpoint has been closed.
 /// </remarks>
 internal sealed unsafe class EndpointHandle : FidHandle
 {
@@ -22,16 +22,17 @@ internal sealed unsafe class EndpointHandle : FidHandle
     /// <summary>Binds a queue (flags: FI_SEND, FI_RECV) or an address vector (0), which stays open until this is closed.</summary>
     public int Bind(FidHandle other, ulong flags) => BindCore(other, flags);
 
-    /// <summary>Opens the endpoint for traffic, after all is bound.</summary>
+    /// <summary>Opens the endpoint for traffic, after everything is bound.</summary>
     public int Enable()
     {
         using SignalHandlers.Scope handlers = SignalHandlers.Keep();
         return ControlCore(FiCommand.FI_ENABLE, null);
     }
 
-    /// <summary>The endpoint's own address, for peers. fi_cm(3).</summary>
-    /// <param name="address">Takes the address.</param>
-    /// <param name="length">How many bytes it has; where the status is -FI_ETOOSMALL, how many are needed.</param>
+    /// <summary>Gets the endpoint's own address, for peers. fi_cm(3).</summary>
+    /// <param name="address">Receives the address.</param>
+    /// <param name="length">The length of the address in bytes; if the status is -FI_ETOOSMALL, the length that is
+    /// needed.</param>
     public int GetName(Span<byte> address, out nuint length)
     {
         using FidLease self = new(this);
@@ -44,7 +45,7 @@ internal sealed unsafe class EndpointHandle : FidHandle
         return status;
     }
 
-    /// <summary>Asks to give up the operation with this context; advice, which may not reach RMA. fi_endpoint(3).</summary>
+    /// <summary>Requests that the operation with this context be cancelled. This is advice, which may not affect RMA. fi_endpoint(3).</summary>
     public nint Cancel(void* context)
     {
         fid_ep* endpoint = Pointer;
@@ -78,7 +79,7 @@ internal sealed unsafe class EndpointHandle : FidHandle
         return ops != null && FiOps.Has(ops, &ops->recvmsg) ? ops->recvmsg(endpoint, message, flags) : -FiErrno.FI_ENOSYS;
     }
 
-    /// <summary>fi_inject: at most <c>inject_size</c> bytes, the buffer is free on return, no completion. fi_msg(3).</summary>
+    /// <summary>fi_inject: sends at most <c>inject_size</c> bytes; the buffer is free on return, and there is no completion. fi_msg(3).</summary>
     public nint Inject(void* buffer, nuint length, ulong destination)
     {
         fid_ep* endpoint = Pointer;

@@ -10,7 +10,7 @@ internal unsafe struct iovec
     public nuint iov_len;
 }
 
-/// <summary>The head of every libfabric object: class, user context, and the table of its general calls. fi_close(3), fabric(7).</summary>
+/// <summary>The head of every libfabric object: its class, user context, and table of general calls. fi_close(3), fabric(7).</summary>
 internal unsafe struct fid
 {
     public nuint fclass;
@@ -50,7 +50,10 @@ internal unsafe struct fi_ops_fabric
     public void* domain2;
 }
 
-/// <summary>One communication interface, as asked for and as offered. Always from fi_dupinfo, never built by hand: later versions append fields. fi_getinfo(3).</summary>
+/// <summary>
+/// One communication interface, as requested and as offered. It always comes from fi_dupinfo and is never built by
+/// hand, because later versions append fields. fi_getinfo(3).
+/// </summary>
 internal unsafe struct fi_info
 {
     public fi_info* next;
@@ -202,7 +205,7 @@ internal enum fi_threading
     FI_THREAD_ENDPOINT = 5,
 }
 
-/// <summary>Who makes progress. fi_domain(3).</summary>
+/// <summary>Modes of progress, which say who makes it. fi_domain(3).</summary>
 internal enum fi_progress
 {
     FI_PROGRESS_UNSPEC = 0,
@@ -300,7 +303,7 @@ internal unsafe struct fi_mr_map_raw
     public ulong* key;
 }
 
-/// <summary>Room that a provider needs per operation where it asks for <see cref="FiMode.FI_CONTEXT2"/>. fi_getinfo(3).</summary>
+/// <summary>The memory that a provider needs per operation if it requests <see cref="FiMode.FI_CONTEXT2"/>. fi_getinfo(3).</summary>
 [InlineArray(8)]
 internal struct fi_context2
 {

@@ -1,18 +1,16 @@
 // rdma/fabric.h: its constants.
 namespace AllocTools.Libfabric.Interop;
 
-/// <summary>How libfabric packs a version: major in the high, minor in the low 16 bits. fi_version(3).</summary>
+/// <summary>libfabric's packed form of a version: major in the high 16 bits, minor in the low 16 bits. fi_version(3).</summary>
 internal static class FiVersion
 {
-    /// <summary>
-    /// The API this binding is written for. Newer libraries then don't touch the fields they have appended since.
-    /// </summary>
+    /// <summary>The API version that this binding is written for. Newer libraries then don't touch the fields that they have appended.</summary>
     public const uint Api = (1 << 16) | 14;
 
     public static Version Unpack(uint version) => new((int)(version >> 16), (int)(version & 0xFFFF));
 }
 
-/// <summary>Capabilities; as flags of a completion the same bits say what it was. fi_getinfo(3).</summary>
+/// <summary>Capabilities. As flags of a completion, the same bits state its kind. fi_getinfo(3).</summary>
 internal static class FiCaps
 {
     public const ulong FI_MSG = 1UL << 1;
@@ -62,7 +60,7 @@ internal static class FiFlags
     public const ulong FI_SELECTIVE_COMPLETION = 1UL << 59;
 }
 
-/// <summary>What a provider demands of the application; <see cref="fi_info.mode"/>. fi_getinfo(3).</summary>
+/// <summary>Demands of a provider on the application; <see cref="fi_info.mode"/>. fi_getinfo(3).</summary>
 internal static class FiMode
 {
     public const ulong FI_CONTEXT = 1UL << 59;

@@ -43,7 +43,7 @@ internal unsafe struct fid_mr
     public ulong key;
 }
 
-/// <summary>What to register. Later versions append to it: <see cref="DomainHandle"/> passes a padded copy. fi_mr(3).</summary>
+/// <summary>The memory to register. Later versions append fields, so <see cref="DomainHandle"/> passes a padded copy. fi_mr(3).</summary>
 internal unsafe struct fi_mr_attr
 {
     public iovec* mr_iov;

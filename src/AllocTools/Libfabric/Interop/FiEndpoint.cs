@@ -42,7 +42,7 @@ internal unsafe struct fi_ops_msg
     public void* injectdata;
 }
 
-/// <summary>A message and where it goes. fi_msg(3).</summary>
+/// <summary>A message and its destination. fi_msg(3).</summary>
 internal unsafe struct fi_msg
 {
     public iovec* msg_iov;

@@ -33,7 +33,7 @@ internal unsafe struct fi_cq_attr
     public void* wait_set;
 }
 
-/// <summary>What a completion holds. fi_cq(3).</summary>
+/// <summary>Formats of a completion. fi_cq(3).</summary>
 internal enum fi_cq_format
 {
     FI_CQ_FORMAT_UNSPEC = 0,
@@ -55,7 +55,7 @@ internal enum fi_wait_obj
     FI_WAIT_POLLFD = 6,
 }
 
-/// <summary>What fi_cq_sread waits for. fi_cq(3).</summary>
+/// <summary>Conditions that fi_cq_sread waits for. fi_cq(3).</summary>
 internal enum fi_cq_wait_cond
 {
     FI_CQ_COND_NONE = 0,
@@ -73,7 +73,7 @@ internal unsafe struct fi_cq_tagged_entry
     public ulong tag;
 }
 
-/// <summary>A failed operation. Later versions append to it: <see cref="CqHandle.ReadErr"/> gives the library more room. fi_cq(3).</summary>
+/// <summary>A failed operation. Later versions append fields, so <see cref="CqHandle.ReadErr"/> gives the library more room. fi_cq(3).</summary>
 internal unsafe struct fi_cq_err_entry
 {
     public void* op_context;

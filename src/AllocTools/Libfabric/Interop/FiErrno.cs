@@ -4,7 +4,7 @@ namespace AllocTools.Libfabric.Interop;
 
 /// <summary>Error codes, as positive numbers; calls return them negated. fi_errno(3).</summary>
 /// <remarks>
-/// Those below 256 are the errno values of the system that libfabric was built for, so each stands here with its value
+/// Codes below 256 are the errno values of the system that libfabric was built for, so each is listed with its value
 /// on Linux, macOS and Windows (the C runtime's errno.h). The choice is a constant once compiled.
 /// </remarks>
 internal static class FiErrno
@@ -26,7 +26,7 @@ internal static class FiErrno
     public const int FI_EOVERRUN = 268;
     public const int FI_ENORX = 269;
 
-    // stands for a name that a system has no value of its own for; no status equals it
+    // Stands for a name for which a system has no value of its own; no status equals it.
     private const int None = int.MaxValue;
 
     private static readonly (int Code, string Name)[] Names =
@@ -129,7 +129,7 @@ internal static class FiErrno
     public static int FI_ECANCELED => On(linux: 125, macOS: 89, windows: 105);
     public static int FI_EKEYREJECTED => On(linux: 129, macOS: None, windows: None);
 
-    /// <summary>The code's name, such as <c>FI_ENOMEM</c>, whatever its sign; <c>errno 123</c> for one that is not known.</summary>
+    /// <summary>Returns the code's name, such as <c>FI_ENOMEM</c>, whatever its sign; <c>errno 123</c> for an unknown code.</summary>
     public static string NameOf(int status)
     {
         int code = status < 0 ? unchecked(-status) : status;

@@ -5,14 +5,14 @@ namespace AllocTools.Libfabric.Interop;
 
 /// <summary>Owns a libfabric object. fi_close(3).</summary>
 /// <remarks>
-/// A handle holds a reference on the object it was opened from and on each it was bound to, and gives them back when
-/// fi_close has succeeded: however handles are disposed or finalized, a parent is closed after its last child. Where
-/// fi_close fails the references are kept for ever, because the object is still there: closing its domain would fail
-/// too, and libfabric 1.17 aborts the process at the second fi_close of a domain that was busy.
+/// A handle holds a reference to the object that it was opened from and to each object that it was bound to, and
+/// releases them when fi_close has succeeded. However handles are disposed or finalized, a parent is therefore closed
+/// after its last child. If fi_close fails, the references are kept forever, because the object still exists: closing
+/// its domain would fail too, and libfabric 1.17 aborts the process at the second fi_close of a domain that was busy.
 /// <para>
-/// Methods take a reference for their call and throw <see cref="ObjectDisposedException"/> on a disposed handle; the ones
-/// that post or read completions don't, and say so. All return libfabric's own status (0 or a negative errno,
-/// -FI_ENOSYS where the provider has no such call) and throw for no native failure.
+/// Methods take a reference for their call and throw <see cref="ObjectDisposedException"/> on a disposed handle,
+/// except those that post or read completions, which say so. All return libfabric's own status (0 or a negative errno,
+/// -FI_ENOSYS if the provider has no such call) and don't throw for native failures.
 /// </para>
 /// </remarks>
 internal abstract unsafe class FidHandle : SafeHandle
@@ -26,7 +26,7 @@ internal abstract unsafe class FidHandle : SafeHandle
     protected FidHandle(void* fid, FidHandle? parent)
         : base(0, ownsHandle: true)
     {
-        // not Acquire: whoever opens a child holds a lease on the parent, and the child is there already
+        // Acquire is not used here: the code that opens a child holds a lease on the parent, and the child already exists.
         bool held = false;
         parent?.DangerousAddRef(ref held);
         _parent = parent;
@@ -36,18 +36,20 @@ internal abstract unsafe class FidHandle : SafeHandle
     public override bool IsInvalid => handle == 0;
 
     /// <summary>
-    /// fi_close has been called. Disposing a handle that is still in use or has open children only makes this happen later.
+    /// Whether fi_close has been called. Disposing a handle that is still in use or has open children only defers the
+    /// call.
     /// </summary>
     public bool IsReleased => Volatile.Read(ref _isReleased);
 
-    /// <summary>What fi_close returned: 0 or a negative errno. Means something once <see cref="IsReleased"/> is true.</summary>
+    /// <summary>The status that fi_close returned: 0 or a negative errno. It is valid once <see cref="IsReleased"/> is true.</summary>
     public int CloseStatus => Volatile.Read(ref _closeStatus);
 
     /// <summary>The object's head, which every libfabric object starts with.</summary>
     protected fid* Fid => (fid*)handle;
 
     /// <summary>
-    /// Keeps another object open until this one is closed. Not safe to call from several threads at once, as fi_bind isn't.
+    /// Keeps another object open until this one is closed. Like fi_bind, it must not be called from several threads at
+    /// once.
     /// </summary>
     public void AddDependency(FidHandle dependency)
     {
@@ -59,7 +61,8 @@ internal abstract unsafe class FidHandle : SafeHandle
     }
 
     /// <summary>
-    /// DangerousAddRef that refuses a disposed handle, too: SafeHandle itself refuses only once the last reference is gone.
+    /// Like DangerousAddRef, but also refuses a disposed handle: SafeHandle itself refuses only once the last
+    /// reference is released.
     /// </summary>
     public void Acquire()
     {
@@ -68,11 +71,11 @@ internal abstract unsafe class FidHandle : SafeHandle
         DangerousAddRef(ref held);
     }
 
-    /// <summary>An open that succeeded without an object has failed.</summary>
+    /// <summary>Returns an error for an open that succeeded without an object.</summary>
     public static int CheckOpened(int status, void* opened)
         => status == 0 && opened == null ? -FiErrno.FI_EOTHER : status;
 
-    /// <summary>fi_bind, with the bound object kept open. fi_endpoint(3), fi_mr(3).</summary>
+    /// <summary>Calls fi_bind and keeps the bound object open. fi_endpoint(3), fi_mr(3).</summary>
     protected int BindCore(FidHandle other, ulong flags)
     {
         using FidLease self = new(this);
@@ -122,7 +125,7 @@ internal abstract unsafe class FidHandle : SafeHandle
 }
 
 /// <summary>
-/// Keeps a handle open for a scope. Throws <see cref="ObjectDisposedException"/> where it has been disposed already.
+/// Keeps a handle open for a scope. Throws <see cref="ObjectDisposedException"/> if it has already been disposed.
 /// </summary>
 internal readonly ref struct FidLease
 {
@@ -140,7 +143,7 @@ internal readonly ref struct FidLease
 /// <summary>The check that libfabric's headers call FI_CHECK_OP. fabric(7).</summary>
 internal static unsafe class FiOps
 {
-    /// <summary>True where a table that is not null is long enough to hold the member, and the member is set.</summary>
+    /// <summary>Whether a table that is not null is long enough to hold the member, and the member is set.</summary>
     /// <param name="ops">The table; its first member is its size in bytes.</param>
     /// <param name="member">The address of the member in the table.</param>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

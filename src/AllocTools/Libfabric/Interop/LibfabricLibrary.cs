@@ -4,11 +4,11 @@ using AllocTools.Interop;
 
 namespace AllocTools.Libfabric.Interop;
 
-/// <summary>A loaded libfabric: its exported functions, one method each. fabric(7).</summary>
+/// <summary>A loaded libfabric, with one method for each exported function. fabric(7).</summary>
 /// <remarks>
-/// Exports are looked up rather than imported, so that a process can use a libfabric at a path of its choice, and a test
-/// one that is made of its own functions. A library that has been accepted is never unloaded: objects of it, and the
-/// threads its providers start, may outlive any handle.
+/// Exports are looked up rather than imported, so that a process can use a libfabric at a path of its choice, and a
+/// test can use one made of its own functions. A library that has been accepted is never unloaded: its objects, and
+/// the threads that its providers start, may outlive any handle.
 /// </remarks>
 internal sealed unsafe class LibfabricLibrary
 {
@@ -18,20 +18,20 @@ internal sealed unsafe class LibfabricLibrary
 
     private readonly LibfabricExports _exports;
 
-    /// <summary>Takes functions that all must be set.</summary>
+    /// <summary>Creates a library from its functions, all of which must be set.</summary>
     public LibfabricLibrary(in LibfabricExports exports)
     {
         _exports = exports;
         Version = FiVersion.Unpack(exports.fi_version());
     }
 
-    /// <summary>The library under its default name; null where there is none.</summary>
+    /// <summary>The library under its default name; null if there is none.</summary>
     public static LibfabricLibrary? Default => DefaultLibrary.Value.Library;
 
-    /// <summary>The library is there under its default name, and is new enough.</summary>
+    /// <summary>Whether the library exists under its default name and is new enough.</summary>
     public static bool IsSupported => Default is not null;
 
-    /// <summary>Why <see cref="IsSupported"/> is false, and what to install; null where it is true.</summary>
+    /// <summary>Why <see cref="IsSupported"/> is false, and what to install; null if it is true.</summary>
     public static string? NotSupportedReason => IsSupported ? null : DefaultLibrary.Value.Reason;
 
     /// <summary>The library's version. fi_version(3).</summary>
@@ -39,8 +39,8 @@ internal sealed unsafe class LibfabricLibrary
 
     /// <summary>Loads a library.</summary>
     /// <param name="path">A file, or a name that the system searches for; null or empty for the platform's default names.</param>
-    /// <param name="reason">What was missing, in one sentence; empty on success.</param>
-    /// <returns>Null where the library or a function is missing, or the library is older than 1.14.</returns>
+    /// <param name="reason">A sentence that names what was missing; empty on success.</param>
+    /// <returns>Null if the library or a function is missing, or the library is older than 1.14.</returns>
     public static LibfabricLibrary? TryLoad(string? path, out string reason)
     {
         ForbidBacktraces();
@@ -63,7 +63,7 @@ internal sealed unsafe class LibfabricLibrary
     }
 
     /// <summary>fi_getinfo(3).</summary>
-    /// <param name="version">The API the caller is written for, as a rule <see cref="FiVersion.Api"/>.</param>
+    /// <param name="version">The API version that the caller is written for, usually <see cref="FiVersion.Api"/>.</param>
     /// <param name="node">A host name or address, or null.</param>
     /// <param name="service">A port, or null.</param>
     /// <param name="flags"><see cref="FiFlags"/>, FI_SOURCE.</param>
@@ -94,14 +94,14 @@ internal sealed unsafe class LibfabricLibrary
         return status;
     }
 
-    /// <summary>Frees a list and all that hangs on it. fi_getinfo(3).</summary>
+    /// <summary>Frees a list and everything that it references. fi_getinfo(3).</summary>
     public void FreeInfo(fi_info* info)
     {
         if (info != null)
             _exports.fi_freeinfo(info);
     }
 
-    /// <summary>Copies one entry; given null, makes an empty one with all its parts (fi_allocinfo). fi_getinfo(3).</summary>
+    /// <summary>Copies one entry; for null, creates an empty one with all its parts (fi_allocinfo). fi_getinfo(3).</summary>
     /// <returns>Null if there is no memory.</returns>
     public fi_info* DupInfo(fi_info* info) => _exports.fi_dupinfo(info);
 
@@ -115,15 +115,16 @@ internal sealed unsafe class LibfabricLibrary
         return status;
     }
 
-    /// <summary>libfabric's words for a status of either sign. fi_errno(3).</summary>
+    /// <summary>Returns libfabric's text for a status of either sign. fi_errno(3).</summary>
     public string StrError(int status)
         => Marshal.PtrToStringUTF8((nint)_exports.fi_strerror(status < 0 ? unchecked(-status) : status)) ?? FiErrno.NameOf(status);
 
     /// <summary>
-    /// Debian's libfabric is linked with libinfinipath (psm), which at load takes SIGSEGV, SIGBUS, SIGILL, SIGABRT, SIGINT
-    /// and SIGTERM for its backtraces: from then on a NullReferenceException, Ctrl+C or a stop request ends a .NET process
-    /// at once. The variable must stand before the load. <see cref="SignalHandlers"/> would put them back, and too late for
-    /// what another thread does during the load.
+    /// Prevents the signal handlers of libinfinipath (psm), which Debian's libfabric is linked with. While it is
+    /// loaded, it installs handlers for SIGSEGV, SIGBUS, SIGILL, SIGABRT, SIGINT and SIGTERM for its backtraces: from
+    /// then on a NullReferenceException, Ctrl+C or a stop request ends a .NET process at once. The variable must be
+    /// set before the load. <see cref="SignalHandlers"/> would restore the handlers, but too late for another thread
+    /// that causes or receives a signal during the load.
     /// </summary>
     private static void ForbidBacktraces()
     {

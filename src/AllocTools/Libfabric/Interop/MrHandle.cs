@@ -10,7 +10,7 @@ internal sealed unsafe class MrHandle : FidHandle
 
     public fid_mr* Pointer => (fid_mr*)handle;
 
-    /// <summary>The local descriptor that operations pass (fi_mr_desc); may be null where FI_MR_LOCAL isn't asked for.</summary>
+    /// <summary>The local descriptor that operations pass (fi_mr_desc); it may be null if FI_MR_LOCAL is not required.</summary>
     public void* Descriptor
     {
         get
@@ -21,8 +21,8 @@ internal sealed unsafe class MrHandle : FidHandle
     }
 
     /// <summary>
-    /// The key for peers (fi_mr_key); FI_KEY_NOTAVAIL where it can't be exported, or must be read as a raw key.
-    /// With FI_MR_ENDPOINT it is valid after <see cref="Enable"/> only.
+    /// The key for peers (fi_mr_key); FI_KEY_NOTAVAIL if it can't be exported, or must be read as a raw key. With
+    /// FI_MR_ENDPOINT it is valid only after <see cref="Enable"/>.
     /// </summary>
     public ulong Key
     {
@@ -33,10 +33,11 @@ internal sealed unsafe class MrHandle : FidHandle
         }
     }
 
-    /// <summary>The raw key for peers (FI_MR_RAW).</summary>
-    /// <param name="baseAddress">For the peer's <see cref="DomainHandle.MapRaw"/>.</param>
-    /// <param name="rawKey">Takes the key.</param>
-    /// <param name="keySize">How many bytes the key has; where the status is -FI_ETOOSMALL, how many are needed.</param>
+    /// <summary>Gets the raw key for peers (FI_MR_RAW).</summary>
+    /// <param name="baseAddress">The address for the peer's <see cref="DomainHandle.MapRaw"/>.</param>
+    /// <param name="rawKey">Receives the key.</param>
+    /// <param name="keySize">The length of the key in bytes; if the status is -FI_ETOOSMALL, the length that is
+    /// needed.</param>
     public int GetRawAttributes(out ulong baseAddress, Span<byte> rawKey, out nuint keySize)
     {
         ulong address = 0;

@@ -3,14 +3,18 @@ using System.Runtime.InteropServices;
 
 namespace AllocTools.Mpi.Interop;
 
-/// <summary>Calls back when the application calls MPI_Finalize, while MPI can still be used: it deletes the attributes of MPI_COMM_SELF first (MPI 3.1, 8.7.1).</summary>
+/// <summary>
+/// Calls back when the application calls MPI_Finalize, while MPI can still be used: MPI_Finalize first deletes the
+/// attributes of MPI_COMM_SELF (MPI 3.1, 8.7.1).
+/// </summary>
 internal static unsafe class FinalizeHook
 {
     private static Action? s_onFinalize;
 
-    /// <summary>Sets it, once a process.</summary>
+    /// <summary>Sets the callback. It may be called only once per process.</summary>
     /// <param name="library">MPI, which is initialized.</param>
-    /// <param name="onFinalize">Called by the thread that finalizes MPI. It must not throw: native frames are above it.</param>
+    /// <param name="onFinalize">Called by the thread that finalizes MPI. It must not throw, because native frames are
+    /// above it.</param>
     /// <returns>MPI's result.</returns>
     public static int Set(MpiLibrary library, Action onFinalize)
     {

@@ -2,26 +2,27 @@ using System.Collections.Frozen;
 
 namespace AllocTools.Mpi.Interop;
 
-/// <summary>The constants of an implementation's mpi.h. MPI says what they mean, and each implementation what they are.</summary>
+/// <summary>The constants of an implementation's mpi.h. MPI defines their meaning, and each implementation their values.</summary>
 /// <remarks>
-/// Handles are pointers to data of the library in Open MPI, and 32-bit integers in MPICH and what shares its ABI. Both are
-/// passed as <see cref="nint"/>: the calling conventions of 64-bit systems ignore the upper half of an integer argument.
+/// Handles are pointers to data of the library in Open MPI, and 32-bit integers in MPICH and implementations that
+/// share its ABI. Both are passed as <see cref="nint"/>: the calling conventions of 64-bit systems ignore the upper
+/// half of an integer argument.
 /// </remarks>
 internal sealed record MpiConstants
 {
-    /// <summary>Bytes of a handle, such as an MPI_Request in an array.</summary>
+    /// <summary>The size of a handle in bytes, such as an MPI_Request in an array.</summary>
     public required int HandleSize { get; init; }
 
-    /// <summary>Bytes of an MPI_Status.</summary>
+    /// <summary>The size of an MPI_Status in bytes.</summary>
     public required int StatusSize { get; init; }
 
-    /// <summary>Where a status has MPI_SOURCE.</summary>
+    /// <summary>The offset of MPI_SOURCE in a status.</summary>
     public required int StatusSource { get; init; }
 
-    /// <summary>Where a status has MPI_TAG.</summary>
+    /// <summary>The offset of MPI_TAG in a status.</summary>
     public required int StatusTag { get; init; }
 
-    /// <summary>Where a status has MPI_ERROR.</summary>
+    /// <summary>The offset of MPI_ERROR in a status.</summary>
     public required int StatusError { get; init; }
 
     public required nint MPI_STATUS_IGNORE { get; init; }
@@ -42,13 +43,13 @@ internal sealed record MpiConstants
 
     public required int MPI_ERR_IN_STATUS { get; init; }
 
-    /// <summary>What handles are: symbols of the library, or numbers.</summary>
+    /// <summary>The predefined handles: symbols of the library, or numbers.</summary>
     public required MpiHandleNames Handles { get; init; }
 
     /// <summary>The names of error classes.</summary>
     public required FrozenDictionary<int, string> ErrorClasses { get; init; }
 
-    // The same in both.
+    // These are the same in both implementations.
     public const int MPI_ANY_TAG = -1;
     public const int MPI_UNDEFINED = -32766;
     public const int MPI_THREAD_MULTIPLE = 3;
@@ -118,7 +119,7 @@ internal sealed record MpiConstants
         classes.ToFrozenDictionary(static c => c.Class, static c => "MPI_ERR_" + c.Name);
 }
 
-/// <summary>The predefined handles: names of symbols whose address the handle is, or the handle's number in hexadecimal digits.</summary>
+/// <summary>The predefined handles: names of symbols whose addresses are the handles, or the handles' numbers in hexadecimal digits.</summary>
 internal sealed record MpiHandleNames
 {
     public required string MPI_COMM_WORLD { get; init; }

@@ -1,6 +1,6 @@
 namespace AllocTools.Mpi.Interop;
 
-/// <summary>The functions of MPI that are called. Handles are <see cref="nint"/>, whatever the implementation has.</summary>
+/// <summary>The functions of MPI that are called. Handles are <see cref="nint"/>, whatever type the implementation uses.</summary>
 internal unsafe struct MpiExports
 {
     public delegate* unmanaged[Cdecl]<int*, int> MPI_Initialized;

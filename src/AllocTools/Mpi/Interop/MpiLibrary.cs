@@ -7,8 +7,8 @@ namespace AllocTools.Mpi.Interop;
 
 /// <summary>A loaded MPI: its functions, its constants, and its predefined handles.</summary>
 /// <remarks>
-/// A process loads one, and keeps it: two implementations in one process would take each other's symbols, and what was
-/// loaded can't be used again once it was finalized.
+/// A process loads one library and keeps it: two implementations in one process would use each other's symbols, and a
+/// library can't be used again once it was finalized.
 /// </remarks>
 internal sealed unsafe class MpiLibrary
 {
@@ -22,7 +22,7 @@ internal sealed unsafe class MpiLibrary
     {
         _name = name;
         _module = module;
-        // Its symbols are there only in Open MPI.
+        // Only Open MPI has these symbols.
         IsOpenMpi = NativeLibrary.TryGetExport(module, MpiConstants.OpenMpi.Handles.MPI_COMM_WORLD, out _);
         Constants = IsOpenMpi ? MpiConstants.OpenMpi : MpiConstants.Mpich;
         _exports = exports;
@@ -36,7 +36,7 @@ internal sealed unsafe class MpiLibrary
         Version = FindVersion(VersionText);
     }
 
-    /// <summary>It is Open MPI; else MPICH, or what shares its ABI.</summary>
+    /// <summary>Whether it is Open MPI; otherwise it is MPICH, or an implementation that shares its ABI.</summary>
     public bool IsOpenMpi { get; }
 
     public MpiConstants Constants { get; }
@@ -56,21 +56,24 @@ internal sealed unsafe class MpiLibrary
     /// <summary>MPI_ERRORS_RETURN.</summary>
     public nint ErrorsReturn { get; }
 
-    /// <summary>What the library says of itself: MPI_Get_library_version.</summary>
+    /// <summary>The library's description of itself: MPI_Get_library_version.</summary>
     public string VersionText { get; }
 
-    /// <summary>The version in that text; null where there is none.</summary>
+    /// <summary>The version in that text; null if it has none.</summary>
     public Version? Version { get; }
 
     public ref readonly MpiExports Calls => ref _exports;
 
-    /// <summary>A file, or a name that the system searches for, is this library.</summary>
+    /// <summary>Whether a file, or a name that the system searches for, refers to this library.</summary>
     public bool IsNamed(string name) => name == _name || GlobalLibrary.IsLoadedAs(name, _module);
 
     /// <summary>The name by which it was loaded.</summary>
     public override string ToString() => _name;
 
-    /// <summary>Loads a library, after the environment that it reads was set; once one is loaded, it is that or none. One thread at a time.</summary>
+    /// <summary>
+    /// Loads a library, after the environment that it reads was set. Once one is loaded, returns that one or fails.
+    /// Only one thread at a time may call this.
+    /// </summary>
     /// <param name="name">A file, or a name that the system searches for.</param>
     /// <param name="reason">Why it can't be used; null if it does not exist. Not set on success.</param>
     public static MpiLibrary? TryLoad(string name, out string? reason)
@@ -96,14 +99,14 @@ internal sealed unsafe class MpiLibrary
         return s_loaded = new MpiLibrary(name, module, exports);
     }
 
-    /// <summary>The class of a call's result, which is one of <see cref="MpiConstants.ErrorClasses"/>. MPI_Error_class.</summary>
+    /// <summary>Returns the class of a call's result, which is one of <see cref="MpiConstants.ErrorClasses"/>. MPI_Error_class.</summary>
     public int ClassOf(int error)
     {
         int errorClass = error;
         return error == MpiConstants.MPI_SUCCESS || _exports.MPI_Error_class(error, &errorClass) == MpiConstants.MPI_SUCCESS ? errorClass : error;
     }
 
-    /// <summary>What a call's result, or a class, means. MPI_Error_string.</summary>
+    /// <summary>Returns the meaning of a call's result, or of a class. MPI_Error_string.</summary>
     public string TextOf(int error)
     {
         Span<byte> text = stackalloc byte[Constants.MPI_MAX_ERROR_STRING];
@@ -135,7 +138,7 @@ internal sealed unsafe class MpiLibrary
         return string.Join(' ', words);
     }
 
-    /// <summary>"Open MPI v4.1.4, package: …", "MPICH Version: 4.0.2".</summary>
+    /// <summary>Finds the version in texts such as "Open MPI v4.1.4, package: …", "MPICH Version: 4.0.2".</summary>
     private static Version? FindVersion(string text)
     {
         foreach (string word in text.Split(' ', ','))

@@ -1,7 +1,8 @@
-// ucp/api/ucp.h: the structures that are passed, each with a mask of the fields that count, so that one of another version is read right.
+// ucp/api/ucp.h: the structures that are passed. Each has a mask of the fields that are valid, so that a structure of
+// another version is read correctly.
 namespace AllocTools.Ucx.Interop;
 
-/// <summary>What a context is for. ucp_init.</summary>
+/// <summary>The purpose and the requirements of a context. ucp_init.</summary>
 internal unsafe struct ucp_params
 {
     public ulong field_mask;
@@ -15,7 +16,7 @@ internal unsafe struct ucp_params
     public nuint estimated_num_ppn;
 }
 
-/// <summary>What a context has. ucp_context_query.</summary>
+/// <summary>The attributes of a context. ucp_context_query.</summary>
 internal struct ucp_context_attr
 {
     public ulong field_mask;
@@ -23,28 +24,28 @@ internal struct ucp_context_attr
     public int thread_mode;
 }
 
-/// <summary>How a worker is to be. ucp_worker_create.</summary>
+/// <summary>The requirements of a worker. ucp_worker_create.</summary>
 internal struct ucp_worker_params
 {
     public ulong field_mask;
     public int thread_mode;
 }
 
-/// <summary>How a worker is. ucp_worker_query.</summary>
+/// <summary>The attributes of a worker. ucp_worker_query.</summary>
 internal struct ucp_worker_attr
 {
     public ulong field_mask;
     public int thread_mode;
 }
 
-/// <summary>What is called when an endpoint has failed. ucp_ep_create.</summary>
+/// <summary>The callback for an endpoint that has failed. ucp_ep_create.</summary>
 internal unsafe struct ucp_err_handler
 {
     public delegate* unmanaged[Cdecl]<void*, void*, sbyte, void> cb;
     public void* arg;
 }
 
-/// <summary>How an endpoint is to be. ucp_ep_create.</summary>
+/// <summary>The requirements of an endpoint. ucp_ep_create.</summary>
 internal unsafe struct ucp_ep_params
 {
     public ulong field_mask;
@@ -64,7 +65,7 @@ internal unsafe struct ucp_mem_map_params
     public int memory_type;
 }
 
-/// <summary>How an operation is to be done, and what it tells when it ends. ucp_put_nbx and others.</summary>
+/// <summary>The options of an operation, and how it reports its end. ucp_put_nbx and others.</summary>
 internal unsafe struct ucp_request_param
 {
     public uint op_attr_mask;
@@ -79,14 +80,14 @@ internal unsafe struct ucp_request_param
     public void* memh;
 }
 
-/// <summary>What a receive has received. ucp_tag_recv_nbx.</summary>
+/// <summary>The result of a receive. ucp_tag_recv_nbx.</summary>
 internal struct ucp_tag_recv_info
 {
     public ulong sender_tag;
     public nuint length;
 }
 
-/// <summary>Which fields of <see cref="ucp_params"/> count.</summary>
+/// <summary>The mask of the valid fields of <see cref="ucp_params"/>.</summary>
 internal static class UcpParam
 {
     public const ulong UCP_PARAM_FIELD_FEATURES = 1 << 0;
@@ -94,7 +95,7 @@ internal static class UcpParam
     public const ulong UCP_PARAM_FIELD_MT_WORKERS_SHARED = 1 << 5;
 }
 
-/// <summary>What a context is for.</summary>
+/// <summary>The features of a context.</summary>
 internal static class UcpFeature
 {
     public const ulong UCP_FEATURE_TAG = 1 << 0;
@@ -102,7 +103,7 @@ internal static class UcpFeature
     public const ulong UCP_FEATURE_WAKEUP = 1 << 4;
 }
 
-/// <summary>Which fields of the smaller structures count.</summary>
+/// <summary>The masks of the valid fields of the smaller structures.</summary>
 internal static class UcpField
 {
     public const ulong UCP_ATTR_FIELD_REQUEST_SIZE = 1 << 0;
@@ -118,7 +119,7 @@ internal static class UcpField
     public const ulong UCP_MEM_MAP_PARAM_FIELD_MEMORY_TYPE = 1 << 4;
 }
 
-/// <summary>What registered memory is for.</summary>
+/// <summary>The permitted uses of registered memory.</summary>
 internal static class UcpProt
 {
     public const uint UCP_MEM_MAP_PROT_LOCAL_READ = 1 << 0;
@@ -127,7 +128,7 @@ internal static class UcpProt
     public const uint UCP_MEM_MAP_PROT_REMOTE_WRITE = 1 << 9;
 }
 
-/// <summary>Which fields of <see cref="ucp_request_param"/> count, and what else an operation is to do.</summary>
+/// <summary>The mask of the valid fields of <see cref="ucp_request_param"/>, and the flags of an operation.</summary>
 internal static class UcpOp
 {
     public const uint UCP_OP_ATTR_FIELD_REQUEST = 1 << 0;
@@ -151,7 +152,7 @@ internal static class UcpMode
     public const int UCS_MEMORY_TYPE_HOST = 0;
 }
 
-/// <summary>ucs/type/status.h. A status takes one byte: the enumeration is packed.</summary>
+/// <summary>ucs/type/status.h. A status occupies one byte, because the enumeration is packed.</summary>
 internal static class UcsStatus
 {
     public const sbyte UCS_OK = 0;

@@ -3,10 +3,11 @@ using AllocTools.Interop;
 
 namespace AllocTools.Ucx.Interop;
 
-/// <summary>A loaded UCX: the functions of libucp that are called, and of libucs, which it is linked with.</summary>
+/// <summary>A loaded UCX: the functions that are called of libucp, and of libucs, which it is linked with.</summary>
 /// <remarks>
-/// A process loads one, and keeps it: a second libucp would be linked with the first one's libucs, which has the same name. Its functions are
-/// looked up rather than imported. Some settings are read while it is loaded, so <see cref="SetBeforeLoading"/> comes first.
+/// A process loads one library and keeps it: a second libucp would be linked with the first one's libucs, which has
+/// the same name. Its functions are looked up rather than imported. Some settings are read while it is loaded, so
+/// <see cref="SetBeforeLoading"/> is called first.
 /// </remarks>
 internal sealed unsafe partial class UcxLibrary
 {
@@ -32,13 +33,13 @@ internal sealed unsafe partial class UcxLibrary
         Version = new Version((int)major, (int)minor, (int)release);
     }
 
-    /// <summary>One is loaded, or the system finds one by its name.</summary>
+    /// <summary>Whether a library is loaded, or the system finds one by its name.</summary>
     public static bool IsThere => s_loaded is not null || IsInstalled.Value;
 
-    /// <summary>Why there is none, and what to install; null where there is one.</summary>
+    /// <summary>Why there is no library, and what to install; null if there is one.</summary>
     public static string? NotSupportedReason => IsThere ? null : OperatingSystem.IsLinux() ? NotThere : LinuxOnly;
 
-    /// <summary>Some UCX is loaded in this process, by whomever: MPI may be built on it.</summary>
+    /// <summary>Whether any UCX is loaded in this process, by this library or others: MPI may be built on it.</summary>
     public static bool IsLoaded => FindMapped() is not null;
 
     /// <summary>The library's version. ucp_get_version.</summary>
@@ -47,9 +48,9 @@ internal sealed unsafe partial class UcxLibrary
     /// <summary>The functions.</summary>
     public ref readonly UcxExports Exports => ref _exports;
 
-    /// <summary>Loads a library; once one is loaded, it is that or none.</summary>
+    /// <summary>Loads a library. Once one is loaded, returns that one or fails.</summary>
     /// <param name="path">A file of libucp; null or empty for the system's libucp.so.0.</param>
-    /// <param name="reason">What was missing, in one sentence; empty on success.</param>
+    /// <param name="reason">A sentence that names what was missing; empty on success.</param>
     public static UcxLibrary? TryLoad(string? path, out string reason)
     {
         if (!OperatingSystem.IsLinux())
@@ -90,10 +91,10 @@ internal sealed unsafe partial class UcxLibrary
         return reason.Length == 0 ? library : null;
     }
 
-    /// <summary>UCX's words for a status. ucs_status_string.</summary>
+    /// <summary>Returns UCX's text for a status. ucs_status_string.</summary>
     public string TextOf(sbyte status) => Marshal.PtrToStringUTF8((nint)_exports.ucs_status_string(status)) ?? "";
 
-    /// <summary>What UCX prints of a context; empty where there is no memory for it. ucp_context_print_info.</summary>
+    /// <summary>Returns UCX's printed description of a context; empty if there is no memory for it. ucp_context_print_info.</summary>
     public string PrintInfo(void* context)
     {
         byte* text;
@@ -108,16 +109,17 @@ internal sealed unsafe partial class UcxLibrary
         return printed;
     }
 
-    /// <summary>A pointer of ucs_status_ptr_t that carries an error.</summary>
+    /// <summary>Whether a pointer of type ucs_status_ptr_t carries an error.</summary>
     public static bool IsError(void* result) => (nuint)result >= unchecked((nuint)(nint)UcsStatus.UCS_ERR_LAST);
 
-    /// <summary>The error that such a pointer carries.</summary>
+    /// <summary>Returns the error that such a pointer carries.</summary>
     public static sbyte StatusOf(void* result) => (sbyte)(nint)result;
 
     /// <remarks>
-    /// UCX takes SIGSEGV, SIGBUS, SIGILL and SIGFPE to print a backtrace: a NullReferenceException, which begins as SIGSEGV, would
-    /// end the process. It changes the code of mmap and munmap to follow what is unmapped, which the pool does for its own memory by
-    /// deregistering it first. And it logs to standard output, which is the application's. What the environment says is kept.
+    /// UCX handles SIGSEGV, SIGBUS, SIGILL and SIGFPE to print a backtrace: a NullReferenceException, which begins as
+    /// SIGSEGV, would end the process. It changes the code of mmap and munmap to track unmapped memory; the pool does
+    /// not need that, because it deregisters its own memory before unmapping it. It also logs to standard output,
+    /// which belongs to the application. Values that the environment sets are kept.
     /// </remarks>
     private static void SetBeforeLoading()
     {
@@ -133,7 +135,7 @@ internal sealed unsafe partial class UcxLibrary
     [LibraryImport("libc")]
     private static partial int fclose(void* stream);
 
-    /// <summary>Why a library can't be the one of this process; null where it can, or is it.</summary>
+    /// <summary>Returns why a library can't be the one of this process; null if it can, or already is.</summary>
     private static string? FindReasonAgainst(string name)
     {
         bool isFile = name.Contains('/', StringComparison.Ordinal);
@@ -141,7 +143,7 @@ internal sealed unsafe partial class UcxLibrary
             return $"UCX could not be loaded: LibraryPath is '{name}', which does not exist. {Correction}";
         if (s_loaded is { } loaded)
             return name == loaded._name || GlobalLibrary.IsLoadedAs(name, loaded._module) ? null : Contradiction(loaded._name);
-        // A name is that of the library that is loaded; a file may be another one than what MPI, or the application, has loaded.
+        // A name stands for the library that is loaded; a file may differ from the one that MPI or the application has loaded.
         return isFile && FindMapped() is { } mapped && !GlobalLibrary.IsLoaded(name) && !GlobalLibrary.IsLoaded(LibucsBeside(name)) ? Contradiction(mapped) : null;
 
         string Contradiction(string other) =>
@@ -151,7 +153,7 @@ internal sealed unsafe partial class UcxLibrary
             Path.Combine(Path.GetDirectoryName(File.ResolveLinkTarget(file, returnFinalTarget: true)?.FullName ?? Path.GetFullPath(file))!, "libucs.so.0");
     }
 
-    /// <summary>The file of the libucs that is loaded in this process; null for none. proc_pid_maps(5).</summary>
+    /// <summary>Returns the file of the libucs that is loaded in this process; null if there is none. proc_pid_maps(5).</summary>
     public static string? FindMapped() => !OperatingSystem.IsLinux() ? null : File.ReadLines("/proc/self/maps")
         .Where(static l => l.Contains("/libucs.so.", StringComparison.Ordinal))
         .Select(static l => l[l.IndexOf('/', StringComparison.Ordinal)..])
@@ -202,10 +204,10 @@ internal unsafe struct UcxExports
     public delegate* unmanaged[Cdecl]<void*, void> ucp_request_free;
     public delegate* unmanaged[Cdecl]<sbyte, byte*> ucs_status_string;
 
-    /// <summary>Looks all of them up.</summary>
-    /// <param name="module">libucp. What it is linked with is searched, too.</param>
+    /// <summary>Looks up all functions.</summary>
+    /// <param name="module">libucp. The libraries that it is linked with are searched, too.</param>
     /// <param name="exports">The functions.</param>
-    /// <param name="missing">The name of one that isn't there; empty where all are.</param>
+    /// <param name="missing">The name of a function that does not exist; empty if all do.</param>
     public static bool TryFind(nint module, out UcxExports exports, out string missing)
     {
         string lacks = "";

@@ -3,10 +3,10 @@ using AllocTools.HostMemory;
 
 namespace AllocTools.Tests.Model.Concurrent;
 
-/// <summary>A pool of one class at its cap, with some blocks free and the others out.</summary>
+/// <summary>A pool with one class, at its cap: some blocks are free and the others are rented.</summary>
 internal sealed class FullPool : IDisposable
 {
-    /// <summary>Blocks of the pool.</summary>
+    /// <summary>The number of blocks in the pool.</summary>
     public const int Blocks = 256;
 
     private const long Block = 4096;
@@ -36,14 +36,14 @@ internal sealed class FullPool : IDisposable
         }
     }
 
-    /// <summary>Rents and keeps.</summary>
+    /// <summary>Rents a block and keeps it.</summary>
     public void Rent()
     {
         if (_pool.TryRent(Block, out RmaBuffer buffer))
             _kept.Add(buffer);
     }
 
-    /// <summary>Returns one of those that were out from the start: there are more than any run returns.</summary>
+    /// <summary>Returns one of the blocks that were rented from the start: there are more than any run returns.</summary>
     public void Return()
     {
         if (!_toReturn.TryDequeue(out RmaBuffer buffer))

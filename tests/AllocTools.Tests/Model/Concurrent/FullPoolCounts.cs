@@ -1,6 +1,6 @@
 namespace AllocTools.Tests.Model.Concurrent;
 
-/// <summary>What a <see cref="FullPool"/> comes to if one does one thing after the other.</summary>
+/// <summary>The expected counts of a <see cref="FullPool"/> when operations run one after the other.</summary>
 internal sealed record FullPoolCounts
 {
     public int Free { get; set; }

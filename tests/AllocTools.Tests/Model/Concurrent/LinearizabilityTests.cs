@@ -4,10 +4,13 @@ using Xunit;
 
 namespace AllocTools.Tests.Model.Concurrent;
 
-/// <summary>Concurrent threads get the same results as if they had taken turns: above all, no request is refused while a block is idle.</summary>
+/// <summary>
+/// Tests that concurrent threads get the same results as if they had run one after the other. Above all, no request is refused
+/// while a block is idle.
+/// </summary>
 public sealed class LinearizabilityTests
 {
-    // Those in use are the last few: one a thread of the run's.
+    // Only the last few pools are in use: one for each thread of the run.
     private const int PoolsKept = 100;
 
     [Fact]

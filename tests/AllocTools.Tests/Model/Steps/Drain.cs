@@ -1,6 +1,6 @@
 namespace AllocTools.Tests.Model.Steps;
 
-/// <summary>Rents no more.</summary>
+/// <summary>Drains the pool, so that it serves no more rents.</summary>
 internal sealed record Drain() : Step
 {
     public override void Run(PoolModel model) => model.Drain();

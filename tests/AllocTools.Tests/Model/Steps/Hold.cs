@@ -1,6 +1,6 @@
 namespace AllocTools.Tests.Model.Steps;
 
-/// <summary>An operation holds a buffer.</summary>
+/// <summary>Has an operation hold a buffer.</summary>
 internal sealed record Hold(int Buffer, int Times) : Step
 {
     public override void Run(PoolModel model)

@@ -1,6 +1,6 @@
 namespace AllocTools.Tests.Model.Steps;
 
-/// <summary>An operation that holds a buffer times out.</summary>
+/// <summary>Has an operation that holds a buffer time out.</summary>
 internal sealed record Quarantine(int Buffer, int Hold) : Step
 {
     public override void Run(PoolModel model)

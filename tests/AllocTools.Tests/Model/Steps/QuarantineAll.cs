@@ -1,6 +1,6 @@
 namespace AllocTools.Tests.Model.Steps;
 
-/// <summary>All operations that hold a buffer time out.</summary>
+/// <summary>Has all operations that hold a buffer time out.</summary>
 internal sealed record QuarantineAll(int Buffer) : Step
 {
     public override void Run(PoolModel model)

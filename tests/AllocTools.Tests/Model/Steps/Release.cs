@@ -1,6 +1,6 @@
 namespace AllocTools.Tests.Model.Steps;
 
-/// <summary>An operation ends, also one of a buffer that was returned meanwhile.</summary>
+/// <summary>Ends an operation, even one on a buffer that was returned meanwhile.</summary>
 internal sealed record Release(int Buffer, int Hold) : Step
 {
     public override void Run(PoolModel model)

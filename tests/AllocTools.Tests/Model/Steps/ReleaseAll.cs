@@ -1,6 +1,6 @@
 namespace AllocTools.Tests.Model.Steps;
 
-/// <summary>All operations on a buffer end.</summary>
+/// <summary>Ends all operations on a buffer.</summary>
 internal sealed record ReleaseAll(int Buffer) : Step
 {
     public override void Run(PoolModel model)

@@ -1,6 +1,6 @@
 namespace AllocTools.Tests.Model.Steps;
 
-/// <summary>Uses and returns again what was returned.</summary>
+/// <summary>Uses a returned buffer, and returns it again.</summary>
 internal sealed record UseAfterReturn(int Buffer) : Step
 {
     public override void Run(PoolModel model)
