@@ -25,7 +25,7 @@ public sealed class MpiOptions
     public string? LibraryPath { get; set; }
 
     /// <summary>
-    /// The time for which opening the first pool of a process waits for the other ranks of the job, each of which must
+    /// How long opening the first pool of a process waits for the other ranks of the job, each of which must
     /// open one.
     /// Range: 1 ms to 24 h, or -1 ms for no limit. Default: 60 s.
     /// </summary>
@@ -33,7 +33,7 @@ public sealed class MpiOptions
     public TimeSpan StartTimeout { get; set; } = TimeSpan.FromSeconds(60);
 
     /// <summary>
-    /// The time for which the end of the process waits for the end of the other ranks, because all ranks finalize MPI
+    /// How long the end of the process waits for the end of the other ranks, because all ranks finalize MPI
     /// together. After that time the process ends without finalizing MPI, and mpirun ends the ranks that still run,
     /// whatever they do. Set it if a rank that hangs must not keep the others running, and all ranks otherwise end
     /// within this time.

@@ -22,14 +22,14 @@ public sealed class UcxOptions
     public string? Devices { get; set; }
 
     /// <summary>
-    /// The handling of operations whose peer is gone; it must be the same for all peers. Default:
+    /// What happens to operations whose peer is gone; it must be the same for all peers. Default:
     /// <see cref="UcxErrorHandling.Peer"/>.
     /// </summary>
     [OptionChoice(typeof(UcxErrorHandling))]
     public UcxErrorHandling ErrorHandling { get; set; } = UcxErrorHandling.Peer;
 
     /// <summary>
-    /// The interval at which UCX checks that an idle peer still exists, if <see cref="ErrorHandling"/> is
+    /// How often UCX checks that an idle peer still exists, if <see cref="ErrorHandling"/> is
     /// <see cref="UcxErrorHandling.Peer"/>. If the environment sets UCX_KEEPALIVE_INTERVAL, that value is used. The check
     /// detects a host that is gone, but not a process that hangs; operations with such a process time out.
     /// Range: 1 ms to 24 h, or -1 ms for never. Default: 20 s.
