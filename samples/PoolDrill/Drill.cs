@@ -8,8 +8,7 @@ using AllocTools.Regions;
 
 namespace PoolDrill;
 
-/// <summary>Executes the commands on its standard input, one per line, against the pools, so that dashboards and
-/// alerts can be tried out.</summary>
+/// <summary>Executes the commands on its standard input, one per line, against the pools, so that dashboards and alerts can be tried out.</summary>
 /// <remarks>Each command ends in a line that begins with <c>done</c>; the end of the input ends the job.</remarks>
 internal sealed class Drill(IRmaMemoryPool pool, [FromKeyedServices(Drill.LockedPool)] IRmaMemoryPool locked, IRmaEndpoint endpoint, RmaRegistrationCache cache, IConfiguration configuration)
 {
@@ -164,8 +163,10 @@ internal sealed class Drill(IRmaMemoryPool pool, [FromKeyedServices(Drill.Locked
             buffer.Dispose();
     }
 
-    /// <summary>Registers memory that is mapped but has no pages, because the file behind it was truncated. Locking it
-    /// fails with ENOMEM, as locking too much memory does.</summary>
+    /// <summary>
+    /// Registers memory that is mapped but has no pages, because the file behind it was truncated. Locking it fails
+    /// with ENOMEM, as locking too much memory does.
+    /// </summary>
     private void FailToRegister()
     {
         const int Length = 4096;
@@ -185,8 +186,7 @@ internal sealed class Drill(IRmaMemoryPool pool, [FromKeyedServices(Drill.Locked
         throw new InvalidOperationException("Registering memory that has no pages succeeded.");
     }
 
-    /// <summary>A connected peer that hangs: its endpoint makes progress only while it is polled, and nothing polls
-    /// it.</summary>
+    /// <summary>A connected peer that hangs: its endpoint makes progress only while it is polled, and nothing polls it.</summary>
     private sealed class SilentPeer(Stack<IDisposable> opened, RemoteRegion remote, IRmaMemoryPool pool, IRmaEndpoint endpoint) : IDisposable
     {
         private const int Length = 200_000;

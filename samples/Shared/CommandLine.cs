@@ -6,8 +6,7 @@ namespace Samples;
 /// <summary>A switch or an option is invalid.</summary>
 internal sealed class UsageException(string message) : Exception(message);
 
-/// <summary>A short name for a setting with a path in the configuration. A switch without a value sets it to
-/// <c>Set</c>.</summary>
+/// <summary>A short name for a setting with a path in the configuration. A switch without a value sets it to <c>Set</c>.</summary>
 internal sealed record Switch(string Name, string Key, string Takes, string Help, string Set = "true", bool IsCount = false)
 {
     private const int Most = 1 << 20;
@@ -18,10 +17,14 @@ internal sealed record Switch(string Name, string Key, string Takes, string Help
         : throw new UsageException(string.Create(CultureInfo.InvariantCulture, $"{Name} is '{value}'; it must be a number between 1 and {Most:N0}."));
 }
 
-/// <summary>The arguments of a sample: switches, and any other setting of its sections by its path,
-/// <c>--Section:Key=value</c>. They override appsettings.json.</summary>
-/// <remarks>Unknown switches are refused, unlike by the configuration system, so that a typing error has an effect
-/// that is noticed.</remarks>
+/// <summary>
+/// The arguments of a sample: switches, and any other setting of its sections by its path, <c>--Section:Key=value</c>.
+/// They override appsettings.json.
+/// </summary>
+/// <remarks>
+/// Unknown switches are refused, unlike by the configuration system, so that a typing error has an effect
+/// that is noticed.
+/// </remarks>
 internal sealed class CommandLine(string description, Switch[] switches, params string[] sections)
 {
     /// <summary>Writes each argument as <c>--Section:Key=value</c>.</summary>
@@ -68,8 +71,7 @@ internal sealed class CommandLine(string description, Switch[] switches, params 
         return [.. settings];
     }
 
-    /// <summary>Creates a host builder with these arguments over the appsettings.json that is beside the
-    /// program.</summary>
+    /// <summary>Creates a host builder with these arguments over the appsettings.json that is beside the program.</summary>
     public static HostApplicationBuilder CreateBuilder(string[] arguments)
     {
         // Nothing is reloaded when the file changes; watching it would only use one of the user's few inotify

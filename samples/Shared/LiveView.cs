@@ -2,8 +2,10 @@ using Spectre.Console;
 
 namespace Samples;
 
-/// <summary>Shows the pool on the terminal, and updates it each second until the host stops. Each size class has a
-/// row, with a bar of the shares of the cap that are rented and idle.</summary>
+/// <summary>
+/// Shows the pool on the terminal, and updates it each second until the host stops. Each size class has a row, with a
+/// bar of the shares of the cap that are rented and idle.
+/// </summary>
 internal sealed class LiveView(IRmaMemoryPool pool) : BackgroundService
 {
     /// <summary>The width of a row without its bar; with the shortest bar, a row fits into 80 columns.</summary>

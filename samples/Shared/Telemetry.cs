@@ -7,8 +7,10 @@ using OpenTelemetry.Trace;
 
 namespace Samples;
 
-/// <summary>Exports metrics and spans: by OTLP if OTEL_EXPORTER_OTLP_ENDPOINT is set, and at a Prometheus endpoint if
-/// <c>Telemetry:Prometheus</c> is set.</summary>
+/// <summary>
+/// Exports metrics and spans: by OTLP if OTEL_EXPORTER_OTLP_ENDPOINT is set, and at a Prometheus endpoint if
+/// <c>Telemetry:Prometheus</c> is set.
+/// </summary>
 internal static class Telemetry
 {
     private const string Key = "Telemetry:Prometheus";
@@ -35,8 +37,7 @@ internal static class Telemetry
         }
     }
 
-    /// <summary>Starts a host. If the system refuses the address of the Prometheus endpoint, the error says
-    /// so.</summary>
+    /// <summary>Starts a host. If the system refuses the address of the Prometheus endpoint, the error says so.</summary>
     public static async Task StartObservedAsync(this IHost host)
     {
         try

@@ -7,14 +7,20 @@ using Microsoft.AspNetCore.Connections;
 
 namespace WorkerService;
 
-/// <summary>Transfers one file over a connection. The sender reads and hashes it in the connection's own registered
-/// memory, from which it is sent; the receiver writes it to disk directly from such memory.</summary>
-/// <remarks>The sender is not trusted: its messages are checked, and the file gets its name only when it is complete
-/// and both hashes agree.</remarks>
+/// <summary>
+/// Transfers one file over a connection. The sender reads and hashes it in the connection's own registered memory, from
+/// which it is sent; the receiver writes it to disk directly from such memory.
+/// </summary>
+/// <remarks>
+/// The sender is not trusted: its messages are checked, and the file gets its name only when it is complete
+/// and both hashes agree.
+/// </remarks>
 internal sealed class FileTransfer(IRmaMemoryPool pool, RmaConnections connections, TransferOptions options, Report report)
 {
-    /// <summary>The scheme of a ticket, which is a URI with host and port of the connection, and a token. Connections
-    /// without the token are ignored.</summary>
+    /// <summary>
+    /// The scheme of a ticket, which is a URI with host and port of the connection, and a token. Connections without
+    /// the token are ignored.
+    /// </summary>
     public const string Scheme = "rma";
 
     private const int FewestBytes = 64 << 10;
@@ -71,8 +77,7 @@ internal sealed class FileTransfer(IRmaMemoryPool pool, RmaConnections connectio
         }
     }
 
-    /// <summary>Waits for a sender, which needs the ticket that is passed to <paramref name="listening"/>, and
-    /// receives one file.</summary>
+    /// <summary>Waits for a sender, which needs the ticket that is passed to <paramref name="listening"/>, and receives one file.</summary>
     public async Task ReceiveAsync(IPAddress? node, Func<string, Task> listening, CancellationToken cancellationToken)
     {
         using var folder = new OutputFolder(options.OutputDirectory);

@@ -3,8 +3,7 @@ using System.Text;
 
 namespace WorkerService;
 
-/// <summary>The directory of received files: the requested one, or a temporary one, which is removed unless something
-/// was kept in it.</summary>
+/// <summary>The directory of received files: the requested one, or a temporary one, which is removed unless something was kept in it.</summary>
 internal sealed class OutputFolder : IDisposable
 {
     private const string Prefix = ".alloctools-";
@@ -23,8 +22,7 @@ internal sealed class OutputFolder : IDisposable
     /// <summary>Returns how many bytes of a file are kept here to be resumed.</summary>
     public long KeptBytes(FileState file) => new FileInfo(ResumablePath(file)) is { Exists: true } part ? part.Length : 0;
 
-    /// <summary>Removes the parts of files that killed receivers have left, and the temporary directory if it is
-    /// empty.</summary>
+    /// <summary>Removes the parts of files that killed receivers have left, and the temporary directory if it is empty.</summary>
     public void Dispose()
     {
         RemoveAbandoned();
@@ -46,8 +44,10 @@ internal sealed class OutputFolder : IDisposable
         File.Delete(path);
     })));
 
-    /// <summary>Performs an action. A failure is reported as that of <paramref name="what"/>; without it, it is
-    /// ignored, and left to the next receiver in this directory.</summary>
+    /// <summary>
+    /// Performs an action. A failure is reported as that of <paramref name="what"/>; without it, it is ignored, and
+    /// left to the next receiver in this directory.
+    /// </summary>
     private static void Try(Action action, string? what = null)
     {
         try
@@ -79,8 +79,10 @@ internal sealed class OutputFolder : IDisposable
         private readonly TransferOptions _options;
         private readonly string _path, _finalPath;
 
-        /// <summary>Creates a part, or opens the one that an earlier transfer of the same file has left if that is
-        /// requested. Other parts that killed receivers have left are removed.</summary>
+        /// <summary>
+        /// Creates a part, or opens the one that an earlier transfer of the same file has left if that is requested.
+        /// Other parts that killed receivers have left are removed.
+        /// </summary>
         public Part(OutputFolder folder, FileState file, TransferOptions options)
         {
             (_folder, _options, _finalPath) = (folder, options, Path.Combine(folder.FullPath, file.Name));

@@ -19,8 +19,7 @@ internal sealed record Message(
 [JsonSerializable(typeof(Message))]
 internal sealed partial class WireJson : JsonSerializerContext;
 
-/// <summary>The other side of a transfer. Each message is a line of JSON; the bytes of the file are sent unchanged
-/// between them.</summary>
+/// <summary>The other side of a transfer. Each message is a line of JSON; the bytes of the file are sent unchanged between them.</summary>
 internal sealed class Peer(RmaConnection connection, string name, double seconds)
 {
     /// <summary>The number of bytes that announce a piece, before it.</summary>
@@ -55,8 +54,7 @@ internal sealed class Peer(RmaConnection connection, string name, double seconds
         header[^1] = (byte)'\n';
     }
 
-    /// <summary>Runs long work on another thread, and meanwhile reports to the peer that this side is at
-    /// work.</summary>
+    /// <summary>Runs long work on another thread, and meanwhile reports to the peer that this side is at work.</summary>
     public async Task DuringAsync(Action work, CancellationToken cancellationToken)
     {
         var working = Task.Run(work, CancellationToken.None);
@@ -72,8 +70,7 @@ internal sealed class Peer(RmaConnection connection, string name, double seconds
         }
     }
 
-    /// <summary>Sends the peer the reason why this side gives up, if the peer still listens. The first failure
-    /// counts.</summary>
+    /// <summary>Sends the peer the reason why this side gives up, if the peer still listens. The first failure counts.</summary>
     public async Task GiveUpAsync(Exception exception) =>
         await SendAsync(new Message(Abort: Report.LineOf(exception)), CancellationToken.None).WaitAsync(LastWordTime).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
 

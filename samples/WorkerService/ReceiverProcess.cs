@@ -3,8 +3,10 @@ using System.Diagnostics;
 namespace WorkerService;
 
 /// <summary>A receiver process that this process has started, and the directory to which it writes.</summary>
-/// <remarks>The process ends with this object, and also when this process ends for any reason, because its standard
-/// input is then closed.</remarks>
+/// <remarks>
+/// The process ends with this object, and also when this process ends for any reason, because its standard
+/// input is then closed.
+/// </remarks>
 internal sealed class ReceiverProcess : IAsyncDisposable
 {
     private static readonly TimeSpan StopTime = TimeSpan.FromSeconds(2);
@@ -37,8 +39,10 @@ internal sealed class ReceiverProcess : IAsyncDisposable
         return isTicket ? line! : throw new TransferException($"The receiver failed: {line ?? "it printed nothing"}");
     }
 
-    /// <summary>Finds the cause of a failure on this side. The receiver may have been killed, or both may have been
-    /// stopped: Ctrl+C reaches both.</summary>
+    /// <summary>
+    /// Finds the cause of a failure on this side. The receiver may have been killed, or both may have been stopped:
+    /// Ctrl+C reaches both.
+    /// </summary>
     public async Task<Exception> FindCauseAsync(Exception failure, CancellationToken cancellationToken)
     {
         await StopAsync();

@@ -25,8 +25,10 @@ internal static class Waiting
     }
 }
 
-/// <summary>The output of a process of the sample, and its exit code. A process that was started by another one prints
-/// its ticket for it, or the reason why there is none.</summary>
+/// <summary>
+/// The output of a process of the sample, and its exit code. A process that was started by another one prints its
+/// ticket for it, or the reason why there is none.
+/// </summary>
 internal sealed class Report
 {
     private readonly bool _hasBar = !Console.IsOutputRedirected && Environment.GetEnvironmentVariable("TERM") is not (null or "dumb");
@@ -34,8 +36,10 @@ internal sealed class Report
     private long _percent;
     private string? _kept;
 
-    /// <summary>If another process has started this one: its message on the standard input. A line asks this process
-    /// to stop; null means that the other process has exited.</summary>
+    /// <summary>
+    /// If another process has started this one: its message on the standard input. A line asks this process to stop;
+    /// null means that the other process has exited.
+    /// </summary>
     public Task<string?>? ParentsWord { get; private set; }
 
     /// <summary>Whether SIGTERM was received.</summary>
@@ -79,8 +83,7 @@ internal sealed class Report
         return exception is UsageException or OptionsValidationException or InvalidDataException ? 2 : 1;
     }
 
-    /// <summary>Formats a failure as one line without control characters, because a text may come from a
-    /// peer.</summary>
+    /// <summary>Formats a failure as one line without control characters, because a text may come from a peer.</summary>
     public static string LineOf(Exception exception)
     {
         string text = exception switch
@@ -98,8 +101,10 @@ internal sealed class Report
 
     public static string OneLine(string text) => string.Join(' ', text.Split([.. text.Where(char.IsControl)], StringSplitOptions.RemoveEmptyEntries)).Trim();
 
-    /// <summary>Shows the progress of a transfer: a bar on a terminal, otherwise a line for each tenth. It shows
-    /// nothing if another process or the view of the pool uses the terminal.</summary>
+    /// <summary>
+    /// Shows the progress of a transfer: a bar on a terminal, otherwise a line for each tenth. It shows nothing if
+    /// another process or the view of the pool uses the terminal.
+    /// </summary>
     public void Show(FileState file, long done)
     {
         long percent = done * 100 / Math.Max(file.Length, 1), step = _hasBar ? 1 : 10;

@@ -8,8 +8,7 @@ using AllocTools.Ucx;
 
 namespace WorkerService;
 
-/// <summary>Runs the sample as a generic host: switches over appsettings.json, a pool, its connections, and the work
-/// of the role.</summary>
+/// <summary>Runs the sample as a generic host: switches over appsettings.json, a pool, its connections, and the work of the role.</summary>
 internal static class SampleHost
 {
     /// <summary>Builds the host, starts it, and moves the file.</summary>
@@ -125,8 +124,7 @@ internal static class SampleHost
         }
     }
 
-    /// <summary>Returns the options of the examination. The provider's class is the one that <see cref="AddPool"/>
-    /// chooses for the section.</summary>
+    /// <summary>Returns the options of the examination. The provider's class is the one that <see cref="AddPool"/> chooses for the section.</summary>
     private static DoctorOptions ExaminedOptions(IConfigurationSection section) => new()
     {
         Section = section,

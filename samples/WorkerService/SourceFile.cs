@@ -7,8 +7,7 @@ namespace WorkerService;
 /// <summary>The state of a file; Changed is the time of its last write, in ticks.</summary>
 internal sealed record FileState(string Name, long Length, long Changed);
 
-/// <summary>An open file that is read, such as the one to send. Only the length that it had when it was opened is
-/// sent.</summary>
+/// <summary>An open file that is read, such as the one to send. Only the length that it had when it was opened is sent.</summary>
 internal sealed record SourceFile(SafeFileHandle Handle, FileState State) : IDisposable
 {
     /// <summary>Opens the file to send: by default, the largest one beside the program.</summary>
@@ -32,8 +31,7 @@ internal sealed record SourceFile(SafeFileHandle Handle, FileState State) : IDis
         }
     }
 
-    /// <summary>Whether a file name from the network names a file directly in the output directory, on any
-    /// system.</summary>
+    /// <summary>Whether a file name from the network names a file directly in the output directory, on any system.</summary>
     public static bool IsNameRight(string? name) =>
         name is not (null or "" or "." or "..") && !name.AsSpan().ContainsAny('/', '\\', ':') && !name.Any(char.IsControl)
         && !name.AsSpan().ContainsAny(Path.GetInvalidFileNameChars()) && Encoding.UTF8.GetByteCount(name) <= 255;
@@ -55,8 +53,7 @@ internal sealed record SourceFile(SafeFileHandle Handle, FileState State) : IDis
         }
     }
 
-    /// <summary>Fails if the file has changed since it was opened, because the bytes that were read may be a
-    /// mixture.</summary>
+    /// <summary>Fails if the file has changed since it was opened, because the bytes that were read may be a mixture.</summary>
     public void CheckUnchanged()
     {
         if (RandomAccess.GetLength(Handle) != State.Length || File.GetLastWriteTimeUtc(Handle).Ticks != State.Changed)

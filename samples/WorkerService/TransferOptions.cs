@@ -1,13 +1,13 @@
 namespace WorkerService;
 
-/// <summary>The role of a process. Both sends and starts a receiver, whose role is Child; the others only send or
-/// receive.</summary>
+/// <summary>The role of a process. Both sends and starts a receiver, whose role is Child; the others only send or receive.</summary>
 internal enum TransferRole { Both, Receiver, Sender, Child }
 
-/// <summary>The options of the sample, in the section <c>Transfer</c>. The help texts of the switches describe
-/// them.</summary>
-/// <remarks>OfferTimeout is how many seconds a receiver waits for its sender; StartTimeout is how many the other
-/// process may take to start.</remarks>
+/// <summary>The options of the sample, in the section <c>Transfer</c>. The help texts of the switches describe them.</summary>
+/// <remarks>
+/// OfferTimeout is how many seconds a receiver waits for its sender; StartTimeout is how many the other
+/// process may take to start.
+/// </remarks>
 internal sealed class TransferOptions
 {
     /// <summary>Short names of common settings, including those of other sections.</summary>

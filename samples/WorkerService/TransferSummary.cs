@@ -3,8 +3,7 @@ using System.Text;
 
 namespace WorkerService;
 
-/// <summary>The results of one side; times are in seconds, and the pool's counts are those since the process
-/// began.</summary>
+/// <summary>The results of one side; times are in seconds, and the pool's counts are those since the process began.</summary>
 internal sealed record TransferSummary(
     string Role, string Provider, FileState File, string? SavedAs, long Start, double Seconds, string Sha256,
     long Rents, long Hits, long Misses, long Registrations, long RegistrationsAfterWarmUp, long RegisteredBytes)
@@ -34,8 +33,10 @@ internal sealed record TransferSummary(
         void Row(string label, Func<TransferSummary, string> value) => text.Append(label.PadRight(34)).AppendJoin("", sides.Select(s => value(s).PadLeft(12))).Append('\n');
     }
 
-    /// <summary>Counts the pool's work from now on. The connection exists by then, with its own registration if the
-    /// transport enforces access.</summary>
+    /// <summary>
+    /// Counts the pool's work from now on. The connection exists by then, with its own registration if the transport
+    /// enforces access.
+    /// </summary>
     public sealed class Counter(IRmaMemoryPool pool)
     {
         private readonly long _warm = pool.GetStatistics().Registrations, _started = Stopwatch.GetTimestamp();

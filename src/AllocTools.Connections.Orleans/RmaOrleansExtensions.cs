@@ -78,8 +78,10 @@ public static class RmaOrleansExtensions
         && service.ServiceType == type
         && factory.Method.Module.Assembly.GetName().Name!.StartsWith("Orleans.", StringComparison.Ordinal));
 
-    /// <summary>Implements both factories. It resolves the connections late, because the silo's components are created
-    /// before the pool is opened.</summary>
+    /// <summary>
+    /// Implements both factories. It resolves the connections late, because the silo's components are created before
+    /// the pool is opened.
+    /// </summary>
     private sealed class Connections(IServiceProvider services, string poolName) : IConnectionFactory, IConnectionListenerFactory
     {
         private RmaConnections Get() => services.GetRequiredKeyedService<RmaConnections>(poolName);

@@ -174,8 +174,10 @@ internal sealed class RedisDirectoryStore : IDirectoryStore, IDisposable, IAsync
         }
     }
 
-    /// <summary>Gets the connection. It is created again after a failure, because the application's own connection may
-    /// not have been available yet.</summary>
+    /// <summary>
+    /// Gets the connection. It is created again after a failure, because the application's own connection may not have
+    /// been available yet.
+    /// </summary>
     private Task<IConnectionMultiplexer> GetConnectionAsync()
     {
         lock (_gate)
@@ -190,8 +192,10 @@ internal sealed class RedisDirectoryStore : IDirectoryStore, IDisposable, IAsync
     /// <summary>Returns the key of a name. The braces make a cluster keep the key and its channel together.</summary>
     private string KeyOf(string name) => $"{_redis.KeyPrefix}:{{{name}}}";
 
-    /// <summary>Formats a revision with as many digits as make the order of texts that of the numbers. Lua's numbers
-    /// are not precise enough.</summary>
+    /// <summary>
+    /// Formats a revision with as many digits as make the order of texts that of the numbers. Lua's numbers are not
+    /// precise enough.
+    /// </summary>
     private static string Digits(long revision) => revision.ToString("D19", CultureInfo.InvariantCulture);
 
     private async Task<IConnectionMultiplexer> ConnectAsync()
@@ -268,8 +272,10 @@ internal sealed class RedisDirectoryStore : IDirectoryStore, IDisposable, IAsync
 
         public ValueTask DisposeAsync() => new(UnsubscribeAsync());
 
-        /// <summary>Unsubscribes, even if a subscription was not confirmed in time: it may still reach the server, and
-        /// would remain with the connection.</summary>
+        /// <summary>
+        /// Unsubscribes, even if a subscription was not confirmed in time: it may still reach the server, and would
+        /// remain with the connection.
+        /// </summary>
         private async Task UnsubscribeAsync()
         {
             if (_last is null)
@@ -301,9 +307,10 @@ internal sealed class RedisDirectoryStore : IDirectoryStore, IDisposable, IAsync
             }
         }
 
-        /// <summary>Runs a request after the previous one, and waits no longer than for a request. A request that has
-        /// begun continues nevertheless, because the client can only cancel a subscription that it has
-        /// completed.</summary>
+        /// <summary>
+        /// Runs a request after the previous one, and waits no longer than for a request. A request that has begun
+        /// continues nevertheless, because the client can only cancel a subscription that it has completed.
+        /// </summary>
         private Task<bool> RunAsync(Func<ISubscriber, Task> run, CancellationToken cancellationToken)
         {
             Task<bool> next = RunAfterAsync(_last ?? Task.CompletedTask, run);

@@ -9,8 +9,7 @@ namespace Microsoft.Extensions.DependencyInjection;
 /// <summary>Stores a directory on Redis.</summary>
 public static class RmaRedisDirectoryBuilderExtensions
 {
-    /// <summary>Stores the directory on Redis instead of its peers; <c>MapRmaDirectory</c> is not needed
-    /// then.</summary>
+    /// <summary>Stores the directory on Redis instead of its peers; <c>MapRmaDirectory</c> is not needed then.</summary>
     /// <remarks>
     /// The options are bound to the subsection <c>Redis</c> of the directory's section, such as
     /// <c>AllocTools:Directory:Redis</c>; options in code override it. It requires Redis 6 or later, and a user who is

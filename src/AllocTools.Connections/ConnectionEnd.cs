@@ -212,8 +212,7 @@ internal sealed class ConnectionEnd
         }
     }
 
-    /// <summary>Whether the peer has been done for so long that its last announcements would have been found by
-    /// now.</summary>
+    /// <summary>Whether the peer has been done for so long that its last announcements would have been found by now.</summary>
     public bool IsPeerLongDone
     {
         get
@@ -283,12 +282,10 @@ internal sealed class ConnectionEnd
             _ = ReleaseAsync(isGraceful);
     }
 
-    /// <summary>Returns when the peer's process was started; null if it is on another host, or can't be
-    /// seen.</summary>
+    /// <summary>Returns when the peer's process was started; null if it is on another host, or can't be seen.</summary>
     public static long? StartOf(ProcessTerms peer) => peer.Host != Guid.Empty && peer.Host == LocalHost.Id ? LocalHost.StartOf(peer.ProcessId) : null;
 
-    /// <summary>Releases the memory of a connection that this side no longer uses, as soon as the peer can't write to
-    /// it any more.</summary>
+    /// <summary>Releases the memory of a connection that this side no longer uses, as soon as the peer can't write to it any more.</summary>
     private async Task ReleaseAsync(bool isGraceful)
     {
         RingBlock[] rings = _rings.Close();

@@ -87,8 +87,7 @@ internal sealed class OperationShares : IDisposable
         }
     }
 
-    /// <summary>Counts an operation that could not be started as running, because its end is reported like that of any
-    /// other.</summary>
+    /// <summary>Counts an operation that could not be started as running, because its end is reported like that of any other.</summary>
     public static void NoteRefused(PeerShare share) => Interlocked.Increment(ref share.Running);
 
     /// <summary>Called when an operation has ended, so that a waiting one may find a place.</summary>

@@ -88,8 +88,10 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
     /// <summary>Gets or sets the pipe with both directions.</summary>
     public override IDuplexPipe Transport { get; set; }
 
-    /// <summary>Gets or sets a token that is cancelled when the peer's stream has ended or the connection has ended,
-    /// at the latest when <see cref="DisposeAsync"/> returns.</summary>
+    /// <summary>
+    /// Gets or sets a token that is cancelled when the peer's stream has ended or the connection has ended, at the
+    /// latest when <see cref="DisposeAsync"/> returns.
+    /// </summary>
     public override CancellationToken ConnectionClosed { get; set; }
 
     /// <summary>Gets or sets the end point of this side of the control connection.</summary>
@@ -115,12 +117,13 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
     /// <summary>Gets the random number of the peer's process.</summary>
     public Guid PeerProcess => _terms.Process;
 
-    /// <summary>Gets the check value for everything that goes through the connection: the stronger one of those that
-    /// both sides have set (<see cref="RmaConnectionOptions.Integrity"/>).</summary>
+    /// <summary>
+    /// Gets the check value for everything that goes through the connection: the stronger one of those that both sides
+    /// have set (<see cref="RmaConnectionOptions.Integrity"/>).
+    /// </summary>
     public RmaIntegrity Integrity => _form.Integrity;
 
-    /// <summary>Gets the name of the transport that carries the connection, such as <c>tcp;ofi_rxm</c> or
-    /// <c>shm</c>.</summary>
+    /// <summary>Gets the name of the transport that carries the connection, such as <c>tcp;ofi_rxm</c> or <c>shm</c>.</summary>
     public string Provider => _owner.Provider;
 
     /// <summary>
@@ -130,8 +133,7 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
     /// </summary>
     public IRmaEndpoint Endpoint => _owner.Endpoint;
 
-    /// <summary>Gets the pool whose memory that endpoint reads and writes, and can expose to the peer. Don't dispose
-    /// it.</summary>
+    /// <summary>Gets the pool whose memory that endpoint reads and writes, and can expose to the peer. Don't dispose it.</summary>
     public IRmaMemoryPool Pool => _owner.Pool;
 
     /// <summary>How many imported regions are tracked, including those that their user has disposed.</summary>
@@ -146,8 +148,7 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
 
     RmaConnection IRmaConnectionFeature.Connection => this;
 
-    /// <summary>The share of the endpoint's operations that all connections to the peer's endpoint have
-    /// together.</summary>
+    /// <summary>The share of the endpoint's operations that all connections to the peer's endpoint have together.</summary>
     internal OperationShares.PeerShare Share => _share;
 
     /// <summary>The bytes of the peer's ring that the peer has freed since the start.</summary>
@@ -186,16 +187,17 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
     /// <inheritdoc cref="ConnectionEnd.IsOver"/>
     internal bool IsOver => _end.IsOver;
 
-    /// <summary>Aborts the connection: both directions end with an error. It never throws; the peer is notified, and
-    /// gets an error, too.</summary>
+    /// <summary>Aborts the connection: both directions end with an error. It never throws; the peer is notified, and gets an error, too.</summary>
     /// <param name="abortReason">The error with which this side's reads end.</param>
     public override void Abort(ConnectionAbortedException abortReason) => End(abortReason ?? new ConnectionAbortedException("The connection was aborted by this side."), "aborted by this side", "aborted", tellsPeer: true);
 
     /// <inheritdoc cref="Abort(ConnectionAbortedException)"/>
     public override void Abort() => Abort(null!);
 
-    /// <summary>Returns a stream over both directions. Disposing it disposes the connection;
-    /// <see cref="Stream.Dispose()"/> does not wait for that.</summary>
+    /// <summary>
+    /// Returns a stream over both directions. Disposing it disposes the connection; <see cref="Stream.Dispose()"/> does
+    /// not wait for that.
+    /// </summary>
     /// <remarks>Each call returns the same stream.</remarks>
     public Stream AsStream()
     {
@@ -264,8 +266,10 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
         await base.DisposeAsync().ConfigureAwait(false);
     }
 
-    /// <summary>Disposes the stream, if there is one. Its user holds memory of the connection only during a call, so
-    /// closing need not wait for the user to dispose it: HttpClient keeps idle connections.</summary>
+    /// <summary>
+    /// Disposes the stream, if there is one. Its user holds memory of the connection only during a call, so closing
+    /// need not wait for the user to dispose it: HttpClient keeps idle connections.
+    /// </summary>
     internal void CloseStream()
     {
         RmaConnectionStream? stream;
@@ -274,8 +278,7 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
         stream?.Dispose();
     }
 
-    /// <summary>Called when it is disposed during a write: the peer must not mistake the written part for the
-    /// whole.</summary>
+    /// <summary>Called when it is disposed during a write: the peer must not mistake the written part for the whole.</summary>
     internal void EndUnwritten() =>
         End(new ConnectionAbortedException("The connection was disposed while a write was pending."), "disposed while a write was pending", "disposed", tellsPeer: true);
 
@@ -290,8 +293,7 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
         new ControlReader(this, _control, _end, ring => new RingTarget(_owner.Import(Peer, ring), 0, RingBlock.RingLengthOf(ring.Length, isFirst: false), peersNumber)).Start();
     }
 
-    /// <summary>Called when the set-up has failed before <see cref="Start"/>. The caller ends the control
-    /// connection.</summary>
+    /// <summary>Called when the set-up has failed before <see cref="Start"/>. The caller ends the control connection.</summary>
     /// <param name="error">The reason.</param>
     /// <param name="peerKnowsBlock">Whether the peer may write into the block.</param>
     internal void Drop(Exception error, bool peerKnowsBlock)
@@ -302,8 +304,7 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
         _reader.Complete();
     }
 
-    /// <summary>Called when the endpoint is closed. Memory that the application still uses is released once it has
-    /// completed both directions.</summary>
+    /// <summary>Called when the endpoint is closed. Memory that the application still uses is released once it has completed both directions.</summary>
     internal void OnEndpointClosed()
     {
         End(new ConnectionAbortedException("The connections were closed."), "the connections were closed", "closed", tellsPeer: false);
@@ -363,8 +364,7 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
         Array.ForEach(imported, static r => r.DisposeLater());
     }
 
-    /// <summary>Declares that no more operations are started with the peer, so that the end of its process is
-    /// not reported as an error.</summary>
+    /// <summary>Declares that no more operations are started with the peer, so that the end of its process is not reported as an error.</summary>
     internal void FinishPeer() => _owner.FinishPeer(Peer);
 
     /// <summary>Called when everything else is released: removes the peer.</summary>

@@ -1,7 +1,6 @@
 namespace AllocTools.Connections;
 
-/// <summary>A connection could not be set up, or the peer has violated the protocol. The message gives the
-/// reason.</summary>
+/// <summary>A connection could not be set up, or the peer has violated the protocol. The message gives the reason.</summary>
 public sealed class RmaConnectionException : IOException
 {
     /// <summary>Creates an exception.</summary>

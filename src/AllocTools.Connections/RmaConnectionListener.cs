@@ -17,8 +17,7 @@ public sealed class RmaConnectionListener : IConnectionListener
 {
     private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(100);
 
-    /// <summary>How long a set-up may take although others wait for its place. Normally, it takes
-    /// milliseconds.</summary>
+    /// <summary>How long a set-up may take although others wait for its place. Normally, it takes milliseconds.</summary>
     private static readonly TimeSpan MostPatience = TimeSpan.FromSeconds(1);
 
     private readonly RmaConnections _owner;

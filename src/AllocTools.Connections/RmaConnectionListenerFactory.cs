@@ -7,8 +7,7 @@ namespace AllocTools.Connections;
 /// <param name="connections">The connections to which the listeners belong.</param>
 public sealed class RmaConnectionListenerFactory(RmaConnections connections) : IConnectionListenerFactory, IConnectionListenerFactorySelector
 {
-    /// <summary>Whether the end point is an <see cref="RmaEndPoint"/> of these connections' pool, or without a
-    /// pool.</summary>
+    /// <summary>Whether the end point is an <see cref="RmaEndPoint"/> of these connections' pool, or without a pool.</summary>
     /// <param name="endpoint">The end point.</param>
     public bool CanBind(EndPoint endpoint) => endpoint is RmaEndPoint own && IsOfPool(own);
 

@@ -7,8 +7,10 @@ namespace AllocTools.Connections;
 /// Publishes the statistics of connections as metrics of the meter <see cref="AllocToolsDiagnostics.MeterName"/>;
 /// docs/telemetry.md lists them. <c>AddRmaConnections</c> creates one.
 /// </summary>
-/// <remarks>The metrics cost nothing when data is transferred: all but the histogram are read only when they are
-/// collected. Connections are held weakly. All members are safe to call from any thread.</remarks>
+/// <remarks>
+/// The metrics cost nothing when data is transferred: all but the histogram are read only when they are
+/// collected. Connections are held weakly. All members are safe to call from any thread.
+/// </remarks>
 public sealed class RmaConnectionMetrics
 {
     private const string Direction = "rma.direction";

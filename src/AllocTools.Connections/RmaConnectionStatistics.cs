@@ -24,13 +24,17 @@ public sealed record RmaConnectionStatistics
     /// <summary>Gets the number of connections that have ended without an error.</summary>
     public long EndsInOrder { get; init; }
 
-    /// <summary>Gets the number of connections that have ended with an error, by error: aborted, peer_aborted,
-    /// peer_ended, peer_silent, protocol, integrity, peer_integrity, refused, close_timeout, disposed, closed, or the
-    /// transport's error.</summary>
+    /// <summary>
+    /// Gets the number of connections that have ended with an error, by error: aborted, peer_aborted, peer_ended,
+    /// peer_silent, protocol, integrity, peer_integrity, refused, close_timeout, disposed, closed, or the transport's
+    /// error.
+    /// </summary>
     public IReadOnlyDictionary<string, long> EndsByError { get; init; } = new Dictionary<string, long>();
 
-    /// <summary>Gets the number of set-ups that have failed on this side, by error: setup_timeout, authentication,
-    /// refused, provider, options, too_many, peer_ended, protocol, or the socket's or the pool's error. Set-ups that
-    /// the caller has cancelled are not included.</summary>
+    /// <summary>
+    /// Gets the number of set-ups that have failed on this side, by error: setup_timeout, authentication, refused,
+    /// provider, options, too_many, peer_ended, protocol, or the socket's or the pool's error. Set-ups that the caller
+    /// has cancelled are not included.
+    /// </summary>
     public IReadOnlyDictionary<string, long> SetUpFailuresByError { get; init; } = new Dictionary<string, long>();
 }

@@ -154,8 +154,7 @@ internal sealed class RmaConnectionStream(RmaConnection connection) : Stream
         CloseReading();
     }
 
-    /// <summary>Ends reading, either immediately or when a pending read returns, which may use memory of the ring
-    /// until then.</summary>
+    /// <summary>Ends reading, either immediately or when a pending read returns, which may use memory of the ring until then.</summary>
     internal void CloseReading()
     {
         switch (_reading.Close())
@@ -175,8 +174,7 @@ internal sealed class RmaConnectionStream(RmaConnection connection) : Stream
         CloseOne();
     }
 
-    /// <summary>Called when one of the two directions is no longer used. The second call disposes the
-    /// connection.</summary>
+    /// <summary>Called when one of the two directions is no longer used. The second call disposes the connection.</summary>
     private void CloseOne()
     {
         if (Interlocked.Decrement(ref _open) == 0)

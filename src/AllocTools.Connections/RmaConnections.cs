@@ -97,8 +97,7 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable, IDispo
     /// <summary>Gets the random number by which peers identify this process.</summary>
     public Guid Process => Terms.Process;
 
-    /// <summary>Gets the number of connections that still have resources: open ones, and those that are
-    /// ending.</summary>
+    /// <summary>Gets the number of connections that still have resources: open ones, and those that are ending.</summary>
     public int Count => _connections.Count;
 
     /// <summary>The properties of this process that peers receive.</summary>
@@ -110,8 +109,10 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable, IDispo
     /// <summary>Cancelled when this object is disposed, which ends set-ups.</summary>
     internal CancellationToken Closing => _closing.Token;
 
-    /// <summary>Cancelled once the endpoint is closed, including a transport that was stuck. Memory that is kept for
-    /// late writes is then released, because no more writes can arrive.</summary>
+    /// <summary>
+    /// Cancelled once the endpoint is closed, including a transport that was stuck. Memory that is kept for late writes
+    /// is then released, because no more writes can arrive.
+    /// </summary>
     internal CancellationToken EndpointClosed => _endpointClosed.Token;
 
     internal IRmaMemoryPool Pool { get; }
@@ -123,12 +124,10 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable, IDispo
     internal (string Name, ReadOnlyMemory<byte> Address)[] Transports =>
         Local is { } local && LocalHost.Id != Guid.Empty ? [(Provider, Address), (local.Provider, local.Address)] : [(Provider, Address)];
 
-    /// <summary>Returns the connections over a transport that this side has offered; null if it has not offered
-    /// it.</summary>
+    /// <summary>Returns the connections over a transport that this side has offered; null if it has not offered it.</summary>
     internal RmaConnections? Find(string transport) => transport == Provider ? this : transport == Local?.Provider && LocalHost.Id != Guid.Empty ? Local : null;
 
-    /// <summary>Chooses the connections that serve a peer: the local ones, if both sides have them and are on one
-    /// host.</summary>
+    /// <summary>Chooses the connections that serve a peer: the local ones, if both sides have them and are on one host.</summary>
     internal RmaConnections? Pick(ProcessTerms peer, Func<string, bool> isOffered)
     {
         if (Local is { } local && peer.Host != Guid.Empty && peer.Host == LocalHost.Id && isOffered(local.Provider))
@@ -314,8 +313,7 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable, IDispo
         }
     }
 
-    /// <summary>Creates a name for a connection in logs, which differs from those of other connections and of other
-    /// runs.</summary>
+    /// <summary>Creates a name for a connection in logs, which differs from those of other connections and of other runs.</summary>
     internal string NewConnectionId() => string.Create(CultureInfo.InvariantCulture, $"{_idStart}{Interlocked.Increment(ref _lastId):X}");
 
     internal RmaPeer InsertPeer(ReadOnlySpan<byte> address) => _endpoint.InsertPeer(address);

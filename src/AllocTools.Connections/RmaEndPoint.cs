@@ -6,8 +6,10 @@ namespace AllocTools.Connections;
 /// An end point of connections over registered memory: the IP address and TCP port of the control connection. Its type
 /// makes Kestrel bind it with this transport instead of sockets.
 /// </summary>
-/// <remarks>Its text is that of an <see cref="IPEndPoint"/>, without the pool's name, because Kestrel builds its URLs
-/// from it.</remarks>
+/// <remarks>
+/// Its text is that of an <see cref="IPEndPoint"/>, without the pool's name, because Kestrel builds its URLs
+/// from it.
+/// </remarks>
 public sealed class RmaEndPoint : IPEndPoint
 {
     /// <summary>Creates an end point.</summary>
@@ -23,8 +25,7 @@ public sealed class RmaEndPoint : IPEndPoint
     public RmaEndPoint(IPEndPoint endPoint)
         : base((endPoint ?? throw new ArgumentNullException(nameof(endPoint))).Address, endPoint.Port) => PoolName = (endPoint as RmaEndPoint)?.PoolName;
 
-    /// <summary>Creates an end point with the address and port of another one, for a named pool's
-    /// connections.</summary>
+    /// <summary>Creates an end point with the address and port of another one, for a named pool's connections.</summary>
     /// <param name="endPoint">The other one.</param>
     /// <param name="poolName">The pool's name.</param>
     public RmaEndPoint(IPEndPoint endPoint, string poolName)

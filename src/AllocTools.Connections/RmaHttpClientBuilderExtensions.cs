@@ -4,12 +4,16 @@ using Microsoft.Extensions.Http;
 namespace Microsoft.Extensions.DependencyInjection;
 
 /// <summary>Makes clients of <c>AddHttpClient</c> and <c>AddGrpcClient</c> connect over registered memory.</summary>
-/// <remarks>The client's primary handler must be a <see cref="SocketsHttpHandler"/>, which is the default. It may be
-/// configured before or after.</remarks>
+/// <remarks>
+/// The client's primary handler must be a <see cref="SocketsHttpHandler"/>, which is the default. It may be
+/// configured before or after.
+/// </remarks>
 public static class RmaHttpClientBuilderExtensions
 {
-    /// <summary>Makes a client connect over the unnamed pool's registered memory, with the connections that
-    /// <c>AddRmaConnections</c> has added.</summary>
+    /// <summary>
+    /// Makes a client connect over the unnamed pool's registered memory, with the connections that
+    /// <c>AddRmaConnections</c> has added.
+    /// </summary>
     /// <param name="builder">The client.</param>
     /// <returns>The same builder.</returns>
     public static IHttpClientBuilder UseRma(this IHttpClientBuilder builder)
@@ -18,8 +22,10 @@ public static class RmaHttpClientBuilderExtensions
         return Use(builder, "AddRmaConnections()", static services => services.GetService<RmaConnections>());
     }
 
-    /// <summary>Makes a client connect over a named pool's registered memory, with the connections that
-    /// <c>AddRmaConnections</c> has added under that name.</summary>
+    /// <summary>
+    /// Makes a client connect over a named pool's registered memory, with the connections that <c>AddRmaConnections</c>
+    /// has added under that name.
+    /// </summary>
     /// <param name="builder">The client.</param>
     /// <param name="poolName">The pool's name.</param>
     /// <returns>The same builder.</returns>

@@ -3,8 +3,10 @@ using Microsoft.AspNetCore.Connections.Features;
 
 namespace AllocTools.Connections;
 
-/// <summary>The memory that Kestrel uses for data outside the rings, such as frames of HTTP/2: that of
-/// <see cref="MemoryPool{T}.Shared"/>, but never an empty block.</summary>
+/// <summary>
+/// The memory that Kestrel uses for data outside the rings, such as frames of HTTP/2: that of
+/// <see cref="MemoryPool{T}.Shared"/>, but never an empty block.
+/// </summary>
 /// <remarks>
 /// Without this feature, Kestrel uses the shared pool itself. Once a client has gone, Kestrel drops what the
 /// application writes: it rents a block of the size that the application requests, where 0 means any size. For 0, the

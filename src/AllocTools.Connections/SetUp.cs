@@ -44,8 +44,7 @@ internal static class SetUp
         }
     }
 
-    /// <summary>Connects over the local pool if the listener chooses it, and over the pool's own fabric if that
-    /// fails.</summary>
+    /// <summary>Connects over the local pool if the listener chooses it, and over the pool's own fabric if that fails.</summary>
     private static async Task<RmaConnection> ConnectToAnyAsync(RmaConnections owner, EndPoint endPoint, CancellationToken cancellationToken)
     {
         (string Name, ReadOnlyMemory<byte> Address)[] transports = owner.Transports;
@@ -235,8 +234,7 @@ internal static class SetUp
             throw new RmaConnectionException($"The peer sent a frame of kind {(int)found} instead of {expected} ({(int)expected}). It does not use AllocTools, or uses another version of it.");
     }
 
-    /// <summary>Sends the reason to the peer, if it concerns the peer. Details of the pool and the system are not
-    /// sent.</summary>
+    /// <summary>Sends the reason to the peer, if it concerns the peer. Details of the pool and the system are not sent.</summary>
     private static async Task RefuseAsync(ControlConnection control, Exception reason, CancellationToken cancellationToken)
     {
         if (reason is not (RmaConnectionException or RmaException))
@@ -265,8 +263,10 @@ internal static class SetUp
         ? new Socket(ip.AddressFamily, SocketType.Stream, ProtocolType.Tcp)
         : new Socket(SocketType.Stream, ProtocolType.Tcp);
 
-    /// <summary>Makes the system end the connection if nothing gets through for about as long as a peer may be silent.
-    /// Otherwise, that would take a quarter of an hour, and the memory would stay in quarantine.</summary>
+    /// <summary>
+    /// Makes the system end the connection if nothing gets through for about as long as a peer may be silent.
+    /// Otherwise, that would take a quarter of an hour, and the memory would stay in quarantine.
+    /// </summary>
     private static void Prepare(Socket socket, TimeSpan limit)
     {
         socket.NoDelay = true;

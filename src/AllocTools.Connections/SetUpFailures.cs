@@ -3,15 +3,16 @@ using Microsoft.Extensions.Logging;
 
 namespace AllocTools.Connections;
 
-/// <summary>Logs set-ups that have failed at a listener (event 81). The same failure from one address is logged once a
-/// minute, with the number of failures that were left out.</summary>
+/// <summary>
+/// Logs set-ups that have failed at a listener (event 81). The same failure from one address is logged once a minute,
+/// with the number of failures that were left out.
+/// </summary>
 internal sealed class SetUpFailures(ILogger logger, TimeProvider time)
 {
     /// <summary>This many addresses are distinguished; failures from others are combined.</summary>
     private const int MostAddresses = 1024;
 
-    /// <summary>This many reasons are logged per address and minute, because some contain numbers that the peer
-    /// chooses.</summary>
+    /// <summary>This many reasons are logged per address and minute, because some contain numbers that the peer chooses.</summary>
     private const int MostReasons = 64;
 
     private static readonly TimeSpan Interval = TimeSpan.FromMinutes(1);

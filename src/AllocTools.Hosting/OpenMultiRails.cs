@@ -2,8 +2,10 @@ using AllocTools.MultiRail;
 
 namespace AllocTools.Hosting;
 
-/// <summary>The multi-rails that a container has created. Each holds memory of the pools of its rails, so it is closed
-/// when the first of these pools stops.</summary>
+/// <summary>
+/// The multi-rails that a container has created. Each holds memory of the pools of its rails, so it is closed when the
+/// first of these pools stops.
+/// </summary>
 internal sealed class OpenMultiRails(RmaMultiRailMetrics metrics)
 {
     private readonly Lock _gate = new();
@@ -16,8 +18,7 @@ internal sealed class OpenMultiRails(RmaMultiRailMetrics metrics)
             _all.Add((rails, new Lazy<Task>(() => CloseAsync(rails))));
     }
 
-    /// <summary>Closes the multi-rails with a rail of that pool, and waits until they are closed, even if another pool
-    /// closes them.</summary>
+    /// <summary>Closes the multi-rails with a rail of that pool, and waits until they are closed, even if another pool closes them.</summary>
     public Task CloseAsync(IRmaMemoryPool pool)
     {
         Lazy<Task>[] closing;

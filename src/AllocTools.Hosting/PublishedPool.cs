@@ -4,8 +4,10 @@ using Microsoft.Extensions.Logging;
 namespace AllocTools.Hosting;
 
 /// <summary>A pool's place in the metrics, from its creation until it is closed.</summary>
-/// <remarks>The pool's factory requests it before the pool exists, so the container disposes it after the
-/// pool.</remarks>
+/// <remarks>
+/// The pool's factory requests it before the pool exists, so the container disposes it after the
+/// pool.
+/// </remarks>
 internal sealed class PublishedPool(RmaMetrics metrics, ILogger logger) : IDisposable
 {
     private IRmaMemoryPool? _pool;

@@ -10,12 +10,13 @@ using Microsoft.Extensions.Options;
 
 namespace Microsoft.Extensions.DependencyInjection;
 
-/// <summary>Adds multi-rails to an application: several pools, each on its own link, that reach the same
-/// peers.</summary>
+/// <summary>Adds multi-rails to an application: several pools, each on its own link, that reach the same peers.</summary>
 public static class RmaMultiRailServiceCollectionExtensions
 {
-    /// <summary>Adds the unnamed multi-rail, a singleton. It is created when it is first requested, and closed when
-    /// the host stops, before the first of its pools.</summary>
+    /// <summary>
+    /// Adds the unnamed multi-rail, a singleton. It is created when it is first requested, and closed when the host
+    /// stops, before the first of its pools.
+    /// </summary>
     /// <param name="services">Where to add it. The pools of its rails are added with <c>AddRmaMemoryPool</c>, before or after it; their option Access must include RemoteRead.</param>
     /// <param name="section">The section with its options (<see cref="RmaMultiRailOptions"/>), which names the rails and their pools.</param>
     /// <returns>The same services.</returns>

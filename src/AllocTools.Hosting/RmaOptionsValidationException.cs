@@ -2,8 +2,7 @@ using Microsoft.Extensions.Options;
 
 namespace AllocTools.Hosting;
 
-/// <summary>All failures in the options of a container's pools, of their providers, and of components that use pools,
-/// such as connections.</summary>
+/// <summary>All failures in the options of a container's pools, of their providers, and of components that use pools, such as connections.</summary>
 /// <remarks>Its text has no stack trace, which would not help with a value in a file.</remarks>
 public sealed class RmaOptionsValidationException : OptionsValidationException
 {

@@ -3,8 +3,10 @@ using Microsoft.Extensions.Options;
 
 namespace AllocTools.Hosting;
 
-/// <summary>A pool can't start, or can't open its endpoint. The message names the pool, the place of its options, and
-/// the reason. The inner exception is the cause.</summary>
+/// <summary>
+/// A pool can't start, or can't open its endpoint. The message names the pool, the place of its options, and the
+/// reason. The inner exception is the cause.
+/// </summary>
 /// <remarks>
 /// Its text has no stack trace if the cause is a state of the system or of the options that the message describes.
 /// The stack trace of the cause is logged at the level Debug.

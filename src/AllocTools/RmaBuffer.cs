@@ -139,10 +139,7 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
     /// </summary>
     internal bool IsDefaultOrChecksPointers => _slab is not { ChecksPointers: false };
 
-    /// <summary>
-    /// Whether an operation, an exposure or a pin holds it so that <see cref="Return"/> would be refused, or it was
-    /// returned.
-    /// </summary>
+    /// <summary>Whether an operation, an exposure or a pin holds it so that <see cref="Return"/> would be refused, or it was returned.</summary>
     internal bool IsInUse => _slab is not null && _slab.IsInUse(_index, _lease);
 
     /// <summary>Whether its memory is pinned.</summary>
@@ -337,10 +334,7 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
     /// <summary>The number of its block in its slab.</summary>
     internal int BlockIndex => _index;
 
-    /// <summary>
-    /// Returns the same lease with all bytes of its block, or as many as a Memory can have, for callers who can use the
-    /// whole block.
-    /// </summary>
+    /// <summary>Returns the same lease with all bytes of its block, or as many as a Memory can have, for callers who can use the whole block.</summary>
     internal RmaBuffer WholeBlock() => new(_slab!, _index, _lease, (uint)Math.Max(0, _slab!.BlockSize - int.MaxValue));
 
     /// <summary>Reports that a socket was about to use the memory after its return.</summary>

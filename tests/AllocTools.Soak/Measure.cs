@@ -48,8 +48,8 @@ internal sealed record Measure(string Name, bool IsBytes, double Settling, Func<
 /// <param name="Process">The process that was measured.</param>
 /// <param name="Measure">The measure.</param>
 /// <param name="Trend">The line through the series.</param>
-/// <param name="Judged">The line that is judged: the one through the whole series, or through the part beyond <paramref
-/// name="Kept"/>.</param>
+/// <param name="Judged">The line that is judged: the one through the whole series, or through the part beyond
+/// <paramref name="Kept"/>.</param>
 /// <param name="Kept">How much of it the live buffers may keep; null if they have no influence.</param>
 /// <param name="Allowance">How much it may have grown in the judged time.</param>
 internal sealed record Verdict(string Process, Measure Measure, Trend Trend, Trend Judged, double? Kept, double Allowance)

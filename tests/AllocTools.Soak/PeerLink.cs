@@ -108,8 +108,8 @@ internal sealed class PeerLink : IAsyncDisposable
     public Task ContinueAsync() => TellAsync(Order.Continue);
 
     /// <summary>
-    /// Makes it reopen its endpoint. From then on none of its operations is under way, and it waits for <see
-    /// cref="GreetAsync"/>.
+    /// Makes it reopen its endpoint. From then on none of its operations is under way, and it waits for
+    /// <see cref="GreetAsync"/>.
     /// </summary>
     public async Task RenewAsync()
     {

@@ -122,8 +122,8 @@ internal sealed class Station : IAsyncDisposable
     }
 
     /// <summary>
-    /// Returns descriptions of everything that should be 0 at the end and is not. Called after <see
-    /// cref="DisposeAsync"/>.
+    /// Returns descriptions of everything that should be 0 at the end and is not. Called after
+    /// <see cref="DisposeAsync"/>.
     /// </summary>
     public IEnumerable<string> FindLeftovers()
     {

@@ -64,8 +64,8 @@ internal sealed partial class WordsJson : JsonSerializerContext;
 
 /// <summary>
 /// A request, as it is written into a slot of a peer: the pattern follows the header. The peer checks it, writes the
-/// pattern of <see cref="AnswerSeed"/> into the memory that the request names, and sends a notification that <see
-/// cref="AnswerOf"/> decodes.
+/// pattern of <see cref="AnswerSeed"/> into the memory that the request names, and sends a notification that
+/// <see cref="AnswerOf"/> decodes.
 /// </summary>
 /// <param name="Length">The length of the header and the pattern.</param>
 /// <param name="Seed">The seed of the pattern.</param>

@@ -21,9 +21,7 @@ public sealed class AllocationTests
     [MemberData(nameof(Ways))]
     public async Task OperationsAndBatchesAllocateNothing(string fabric, RmaProgress progress)
     {
-        UcxOptions options = UcxFabric.Options(fabric);
-        options.Endpoint.Progress = progress;
-        using IRmaContext context = new UcxProvider(options, timeProvider: new TimeWithoutTimers()).Open();
+        using IRmaContext context = UcxFabric.Open(fabric, o => o.Endpoint.Progress = progress, timeProvider: new TimeWithoutTimers());
         await using var pool = new RmaMemoryPool<HostProvider>(context, new RmaMemoryPoolOptions { Access = RmaAccess.RemoteWrite | RmaAccess.RemoteRead, DrainTimeout = TimeSpan.Zero });
         await using IRmaEndpoint left = context.OpenEndpoint();
         await using IRmaEndpoint right = context.OpenEndpoint();

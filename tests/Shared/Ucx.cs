@@ -45,10 +45,10 @@ public static class UcxFabric
         };
     }
 
-    public static IRmaContext Open(string fabric, Action<UcxOptions>? configure = null, ILoggerFactory? loggerFactory = null)
+    public static IRmaContext Open(string fabric, Action<UcxOptions>? configure = null, ILoggerFactory? loggerFactory = null, TimeProvider? timeProvider = null)
     {
         UcxOptions options = Options(fabric);
         configure?.Invoke(options);
-        return new UcxProvider(options, loggerFactory).Open();
+        return new UcxProvider(options, loggerFactory, timeProvider).Open();
     }
 }

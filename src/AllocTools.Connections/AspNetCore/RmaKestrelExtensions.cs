@@ -47,8 +47,10 @@ public static class RmaKestrelExtensions
     public static IWebHostBuilder UseRma(this IWebHostBuilder builder, Func<IPEndPoint, bool> selects, Action<RmaConnectionOptions>? configure = null) =>
         builder.UseRma(RmaMemoryPoolName.Default, selects, configure);
 
-    /// <summary>Does the same as <see cref="UseRma(IWebHostBuilder, Action{RmaConnectionOptions})"/>, but over a named
-    /// pool. <c>ListenRma</c> with the pool's name adds an end point.</summary>
+    /// <summary>
+    /// Does the same as <see cref="UseRma(IWebHostBuilder, Action{RmaConnectionOptions})"/>, but over a named pool.
+    /// <c>ListenRma</c> with the pool's name adds an end point.
+    /// </summary>
     /// <inheritdoc cref="UseRma(IWebHostBuilder, Action{RmaConnectionOptions})"/>
     /// <param name="builder">The web host, after <c>AddRmaMemoryPool</c>.</param>
     /// <param name="poolName">The pool's name.</param>
@@ -56,9 +58,10 @@ public static class RmaKestrelExtensions
     public static IWebHostBuilder UseRma(this IWebHostBuilder builder, string poolName, Action<RmaConnectionOptions>? configure = null) =>
         builder.UseRma(poolName, static _ => false, configure);
 
-    /// <summary>Does the same as
-    /// <see cref="UseRma(IWebHostBuilder, Func{IPEndPoint, bool}, Action{RmaConnectionOptions})"/>, but over a named
-    /// pool. It may be called for each of several pools.</summary>
+    /// <summary>
+    /// Does the same as <see cref="UseRma(IWebHostBuilder, Func{IPEndPoint, bool}, Action{RmaConnectionOptions})"/>,
+    /// but over a named pool. It may be called for each of several pools.
+    /// </summary>
     /// <inheritdoc cref="UseRma(IWebHostBuilder, Func{IPEndPoint, bool}, Action{RmaConnectionOptions})"/>
     /// <param name="builder">The web host, after <c>AddRmaMemoryPool</c>.</param>
     /// <param name="poolName">The pool's name.</param>
@@ -87,8 +90,10 @@ public static class RmaKestrelExtensions
         options.ListenRma(new IPEndPoint(Socket.OSSupportsIPv6 ? IPAddress.IPv6Any : IPAddress.Any, port), configure);
 
     /// <summary>Listens over registered memory.</summary>
-    /// <remarks>As with all end points that are added in code, URLs (<c>ASPNETCORE_URLS</c>) are then ignored; the
-    /// section Kestrel:Endpoints still applies.</remarks>
+    /// <remarks>
+    /// As with all end points that are added in code, URLs (<c>ASPNETCORE_URLS</c>) are then ignored; the
+    /// section Kestrel:Endpoints still applies.
+    /// </remarks>
     /// <param name="options">Kestrel's options.</param>
     /// <param name="endPoint">Address and TCP port of the control connection; port 0 lets the system choose one.</param>
     /// <param name="configure">Sets protocols, HTTPS and the like; null for none.</param>
@@ -152,8 +157,7 @@ public static class RmaKestrelExtensions
     public static IWebHostBuilder UseRmaMemory(this IWebHostBuilder builder, int maxBlockSize = DefaultMaxBlockSize) =>
         builder.UseRmaMemory(RmaMemoryPoolName.Default, maxBlockSize);
 
-    /// <summary>Does the same as <see cref="UseRmaMemory(IWebHostBuilder, int)"/>, but with the memory of a named
-    /// pool.</summary>
+    /// <summary>Does the same as <see cref="UseRmaMemory(IWebHostBuilder, int)"/>, but with the memory of a named pool.</summary>
     /// <inheritdoc cref="UseRmaMemory(IWebHostBuilder, int)"/>
     /// <param name="builder">The web host, after <c>AddRmaMemoryPool</c>.</param>
     /// <param name="poolName">The pool's name.</param>

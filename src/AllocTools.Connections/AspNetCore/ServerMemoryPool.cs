@@ -52,7 +52,6 @@ internal sealed class ServerMemoryPool(ServerMemoryFactory factory, IRmaMemoryPo
 
     public void OnReturned(long length) => factory.Rented.Add(-length);
 
-    /// <summary>Called when the transport has ended. Blocks that its connections still hold come back when the
-    /// connections end.</summary>
+    /// <summary>Called when the transport has ended. Blocks that its connections still hold come back when the connections end.</summary>
     protected override void Dispose(bool disposing) => _isDisposed = true;
 }

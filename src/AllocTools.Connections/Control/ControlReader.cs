@@ -45,8 +45,10 @@ internal sealed class ControlReader(RmaConnection connection, ControlConnection 
         control.NoteReadEnded();
     }
 
-    /// <summary>Describes the error. TCP gives up on a host that does not answer at about the time when the missing
-    /// heartbeats end the connection; either may happen first.</summary>
+    /// <summary>
+    /// Describes the error. TCP gives up on a host that does not answer at about the time when the missing heartbeats
+    /// end the connection; either may happen first.
+    /// </summary>
     private static string Describe(Exception error) => error.GetBaseException() is SocketException { SocketErrorCode: SocketError.TimedOut or SocketError.HostUnreachable or SocketError.NetworkUnreachable }
         ? "The peer's host does not answer, or can't be reached: TCP has given up the control connection after the time of PeerTimeout."
         : "The peer's process has ended, or has closed the control connection.";

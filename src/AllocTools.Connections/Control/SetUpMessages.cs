@@ -110,8 +110,7 @@ internal static class SetUpMessages
     /// <summary>Reads an offered ring; null for the first one.</summary>
     public static RemoteMemory? ReadOffer(ReadOnlySpan<byte> payload) => payload.IsEmpty ? null : new Reader(payload, "Offer").Memory();
 
-    /// <summary>Reads the reason for a refusal. It is the peer's text, so only its printable characters are
-    /// used.</summary>
+    /// <summary>Reads the reason for a refusal. It is the peer's text, so only its printable characters are used.</summary>
     public static string ReadRefusal(ReadOnlySpan<byte> payload)
     {
         string text = Encoding.UTF8.GetString(payload[..Math.Min(payload.Length, MostReason)]);

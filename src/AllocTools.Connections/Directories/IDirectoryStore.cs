@@ -6,8 +6,10 @@ namespace AllocTools.Connections.Directories;
 /// </summary>
 internal interface IDirectoryStore
 {
-    /// <summary>Keeps a record until the end of its lease, and replaces an earlier one of its process under that name.
-    /// The same call renews a record. An older record changes nothing.</summary>
+    /// <summary>
+    /// Keeps a record until the end of its lease, and replaces an earlier one of its process under that name. The same
+    /// call renews a record. An older record changes nothing.
+    /// </summary>
     Task PutAsync(DirectoryRecord record, TimeSpan lease, CancellationToken cancellationToken);
 
     /// <summary>Removes a record, unless there is a newer one.</summary>

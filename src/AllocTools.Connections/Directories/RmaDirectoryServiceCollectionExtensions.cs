@@ -53,8 +53,7 @@ public static class RmaDirectoryServiceCollectionExtensions
         services.AddHostedService<DirectoryService>();
     }
 
-    /// <summary>Checks that the unnamed pool was not added after this directory, which then would not read its
-    /// section.</summary>
+    /// <summary>Checks that the unnamed pool was not added after this directory, which then would not read its section.</summary>
     private sealed class OrderRule(IEnumerable<PoolRegistration> pools) : IValidateOptions<RmaDirectoryOptions>
     {
         public ValidateOptionsResult Validate(string? name, RmaDirectoryOptions options) =>

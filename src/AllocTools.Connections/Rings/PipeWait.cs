@@ -20,8 +20,10 @@ internal sealed class PipeWait<TResult>(IRingOwner owner, Lock gate, Func<TResul
     /// <summary>Whether a call waits. The caller must hold the lock.</summary>
     public bool IsActive { get; private set; }
 
-    /// <summary>Whether the waiting call, or else the next one, ends because of CancelPendingRead or
-    /// CancelPendingFlush. The caller must hold the lock.</summary>
+    /// <summary>
+    /// Whether the waiting call, or else the next one, ends because of CancelPendingRead or CancelPendingFlush. The
+    /// caller must hold the lock.
+    /// </summary>
     public bool IsCancelPending { get; set; }
 
     public void ThrowIfActive_NeedsLock()

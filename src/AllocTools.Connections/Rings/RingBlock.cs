@@ -135,8 +135,10 @@ internal sealed unsafe class RingBlock : IDisposable
         return _buffer.Slice(offset, form.HeaderLength);
     }
 
-    /// <summary>Quarantines the memory: the peer may still write to it if the transport allows that, so it stays
-    /// unused until <see cref="Dispose"/>.</summary>
+    /// <summary>
+    /// Quarantines the memory: the peer may still write to it if the transport allows that, so it stays unused until
+    /// <see cref="Dispose"/>.
+    /// </summary>
     public void Quarantine()
     {
         lock (_gate)

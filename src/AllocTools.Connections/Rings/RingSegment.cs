@@ -7,8 +7,7 @@ internal sealed class RingSegment : ReadOnlySequenceSegment<byte>
 {
     private byte[]? _copy;
 
-    /// <summary>The bytes of the ring that become free with it: its frame, and skipped bytes or frames without a
-    /// payload next to it.</summary>
+    /// <summary>The bytes of the ring that become free with it: its frame, and skipped bytes or frames without a payload next to it.</summary>
     public int RingBytes { get; set; }
 
     /// <summary>The position in the stream after its last byte.</summary>

@@ -129,8 +129,10 @@ internal sealed partial class RingWriter
         return length;
     }
 
-    /// <summary>Returns room for that many bytes in the open frame, or in a new one. The writer must be busy, so that
-    /// the longest frame does not change meanwhile.</summary>
+    /// <summary>
+    /// Returns room for that many bytes in the open frame, or in a new one. The writer must be busy, so that the
+    /// longest frame does not change meanwhile.
+    /// </summary>
     private Memory<byte> Reserve(int size)
     {
         lock (_gate)
@@ -183,8 +185,10 @@ internal sealed partial class RingWriter
         TakeBackRoom_NeedsLock();
     }
 
-    /// <summary>Called when the open frame, which is still empty, can't have all of the room that the caller received.
-    /// The caller keeps the room, and the bytes written to it are copied.</summary>
+    /// <summary>
+    /// Called when the open frame, which is still empty, can't have all of the room that the caller received. The
+    /// caller keeps the room, and the bytes written to it are copied.
+    /// </summary>
     private void Loosen_NeedsLock()
     {
         _held = _staging.Hold();

@@ -243,8 +243,7 @@ internal sealed partial class RingWriter : PipeWriter
         _owner.CheckEnd();
     }
 
-    /// <summary>Called when nothing more is written, because the peer reads no more or the connection has
-    /// ended.</summary>
+    /// <summary>Called when nothing more is written, because the peer reads no more or the connection has ended.</summary>
     public void Discard()
     {
         bool wakes;

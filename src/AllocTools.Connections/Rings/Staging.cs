@@ -209,8 +209,7 @@ internal sealed class Staging(IRmaMemoryPool pool, FrameForm form, StagingShare 
     }
 }
 
-/// <summary>Limits the idle staging memory that the connections of a process may keep, beyond the first piece of
-/// each.</summary>
+/// <summary>Limits the idle staging memory that the connections of a process may keep, beyond the first piece of each.</summary>
 internal sealed class StagingShare
 {
     private const long Most = 4 << 20;

@@ -10,8 +10,7 @@ internal sealed class StagingChunk(RmaBuffer buffer) : IDisposable
 
     public int Length => Memory.Length;
 
-    /// <summary>The number of its frames that are queued or being written, plus one while the caller of GetMemory
-    /// holds its room.</summary>
+    /// <summary>The number of its frames that are queued or being written, plus one while the caller of GetMemory holds its room.</summary>
     public int Uses { get; set; }
 
     /// <summary>The number of bytes from its start that frames occupy.</summary>

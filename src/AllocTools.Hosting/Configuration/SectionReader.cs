@@ -159,8 +159,7 @@ internal sealed class SectionReader
             : $"The options here are {string.Join(", ", known.Order(StringComparer.Ordinal))}.";
     }
 
-    /// <summary>Returns the number of letters to insert, remove or change (Levenshtein distance), ignoring
-    /// case.</summary>
+    /// <summary>Returns the number of letters to insert, remove or change (Levenshtein distance), ignoring case.</summary>
     internal static int Distance(string left, string right)
     {
         int[] row = [.. Enumerable.Range(0, right.Length + 1)];

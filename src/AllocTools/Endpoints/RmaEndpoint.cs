@@ -44,10 +44,7 @@ public partial class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
     private readonly long _maxMessageLength;
     private int _withoutTask;
 
-    /// <summary>
-    /// Creates an endpoint of a transport. The endpoint closes the driver when it is closed; if the constructor throws,
-    /// the caller must close it.
-    /// </summary>
+    /// <summary>Creates an endpoint of a transport. The endpoint closes the driver when it is closed; if the constructor throws, the caller must close it.</summary>
     /// <param name="context">The endpoint's context, which stays open until the endpoint is closed.</param>
     /// <param name="driver">The transport.</param>
     /// <param name="options">The options, which are read only here.</param>

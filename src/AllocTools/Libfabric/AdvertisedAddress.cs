@@ -17,7 +17,7 @@ internal static class AdvertisedAddress
     /// <param name="bound">The address from libfabric.</param>
     /// <param name="format">The format of that address.</param>
     /// <param name="options">The options with AdvertisedNode.</param>
-    /// <exception cref="RmaProviderException">There is no address, or there are several and none can be preferred.</exception>
+    /// <exception cref="RmaProviderException">There is no address, or there are several and it is unclear which one to use.</exception>
     public static byte[] Of(byte[] bound, fi_addr_format format, LibfabricOptions options)
     {
         if (!SocketAddressBytes.TryRead(format, bound, out IPEndPoint? endpoint))

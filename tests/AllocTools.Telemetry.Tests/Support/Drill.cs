@@ -3,7 +3,7 @@ using System.Text.Json.Nodes;
 
 namespace AllocTools.Telemetry.Tests.Support;
 
-/// <summary>The sample PoolDrill, which does to its pools what it is told to. It is ended with the test.</summary>
+/// <summary>The sample PoolDrill, which executes commands against its pools. It ends with the test.</summary>
 internal sealed class Drill : IAsyncDisposable
 {
     public const string Pool = "default";
