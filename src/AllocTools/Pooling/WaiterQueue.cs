@@ -33,6 +33,10 @@ internal sealed class WaiterQueue
     private readonly OnDemandThread _server;
     private readonly WaiterClock _clock;
 
+    // The server while it takes memory for a waiter, and whether it made room meanwhile. Only the server writes them.
+    private Thread? _taker;
+    private bool _hasTakerMadeRoom;
+
     public WaiterQueue(
         PoolSettings settings,
         PoolCounters counters,
@@ -112,6 +116,12 @@ internal sealed class WaiterQueue
     /// </summary>
     public void Signal()
     {
+        // What the server deregisters makes room for the waiter that it serves. A younger one must not take the rest of it.
+        if (Volatile.Read(ref _taker) == Thread.CurrentThread)
+        {
+            _hasTakerMadeRoom = true;
+            return;
+        }
         HandOut();
         if (_line.Heads().Exists(w => _memory.HasRoomFor(w.Bytes, _finder.OwnerOf(w.Length))))
             _server.Signal();
@@ -198,6 +208,7 @@ internal sealed class WaiterQueue
             bool hasEnded;
             RmaBuffer buffer;
             Exception? error;
+            Volatile.Write(ref _taker, Thread.CurrentThread);
             try
             {
                 hasEnded = TryTake(waiter, passed, mayRegister: true, unused, out buffer, out error);
@@ -205,11 +216,17 @@ internal sealed class WaiterQueue
             finally
             {
                 _line.SetBeingServed(null);
+                Volatile.Write(ref _taker, null);
             }
             Finish(hasEnded ? [(waiter, buffer, error)] : [], unused);
             unused.Clear();
             if (!hasEnded && _line.IsWaiting(waiter))
                 passed.Add(waiter);
+            if (_hasTakerMadeRoom)
+            {
+                _hasTakerMadeRoom = false;
+                Signal();
+            }
         }
     }
 

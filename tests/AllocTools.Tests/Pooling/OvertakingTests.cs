@@ -63,6 +63,33 @@ public sealed class OvertakingTests
         four.Dispose();
     }
 
+    /// <summary>The memory that is deregistered for a waiter makes room for it, not for a younger waiter of the same line.</summary>
+    [Fact]
+    public async Task AWaiterGetsAllTheRoomThatIsMadeForIt()
+    {
+        const int Page = 4096;
+        await using var test = new TestPool(o =>
+        {
+            o.MaxRegisteredBytes = 4 * Page;
+            o.MaxIdleDirectBytes = 4 * Page;
+            o.SizeClasses.Add(new SizeClassOptions { BlockSize = 64 });
+        });
+        RmaBuffer held = test.Pool.Rent(2 * Page);
+        RmaBuffer first = test.Pool.Rent(Page);
+        RmaBuffer second = test.Pool.Rent(Page);
+        first.Dispose();
+        Task<RmaBuffer> older = test.Pool.RentAsync(2 * Page, Token).AsTask();
+        Task<RmaBuffer> younger = test.Pool.RentAsync(Page, Token).AsTask();
+        Assert.False(older.IsCompleted || younger.IsCompleted);
+        // Both idle pages are needed for the older one.
+        second.Dispose();
+        RmaBuffer large = await older.WaitAsync(TimeSpan.FromSeconds(30), Token);
+        Assert.False(younger.IsCompleted);
+        large.Dispose();
+        (await younger.WaitAsync(TimeSpan.FromSeconds(30), Token)).Dispose();
+        held.Dispose();
+    }
+
     [Fact]
     public async Task WhoTakesWhatTheOldestWaitsForPassesSoOftenAndWhoDoesNotPassesOn()
     {
